@@ -1,0 +1,1 @@
+"""checkpoint -> bundle: read, quantize, trace, lower, prove and write; needs torch."""

@@ -1,0 +1,44 @@
+"""How engines round activations to 8 bits before an integer matrix product; one function an engine.
+
+The backends trace these functions to split activations into planes, and the eager reference calls
+them to round as the engine will.
+Shape suffixes: B batch, T tokens, I inputs, G groups.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Rounding = Callable[[Tensor], Tensor]
+
+_TINY = float(torch.finfo(torch.float32).tiny)
+
+
+def int8_rows(x_BTI: Tensor) -> Tensor:
+    """XNNPACK's qd8: one scale and zero point a row, over a range that holds zero."""
+    low = x_BTI.amin(-1, keepdim=True).clamp_max(0)
+    high = x_BTI.amax(-1, keepdim=True).clamp_min(0)
+    scale = ((high - low) / 255).clamp_min(_TINY)
+    zero = (-128 - low / scale).round()
+    return ((x_BTI / scale + zero).round().clamp(-128, 127) - zero) * scale
+
+
+def int8_blocks(x_BTI: Tensor, block: int) -> Tensor:
+    """MatMulNBits at accuracy level 4: one symmetric scale for each `block` inputs."""
+    x_BTGI = x_BTI.unflatten(-1, (-1, block))
+    scale = (x_BTGI.abs().amax(-1, keepdim=True) / 127).clamp_min(_TINY)
+    return ((x_BTGI / scale).round() * scale).flatten(-2)
+
+
+def planes(x_BTI: Tensor, rounding: Rounding, count: int) -> list[Tensor]:
+    """Summands of x; all but the last are already on the grid that `rounding` gives them.
+
+    So an engine rounds nothing but the last, smallest plane: the high plane's extremes lie on its
+    own grid, hence it is rounded onto the same grid again.
+    """
+    parts = []
+    for _ in range(count - 1):
+        parts.append(rounding(x_BTI))
+        x_BTI = x_BTI - parts[-1]
+    return [*parts, x_BTI]

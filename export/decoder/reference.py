@@ -1,0 +1,93 @@
+"""The eager model that every program is judged by: logits of all positions of a sequence.
+
+It can round activations as an engine does, so that what remains between program and reference is
+float arithmetic. Layers are built, applied and dropped one at a time.
+Shape suffixes: B batch, T tokens, I inputs, V vocabulary rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export.decoder.activations import Rounding, planes
+from export.decoder.attention import SequenceAttention
+from export.decoder.block import Block, LayerNorm, norm_weight
+from export.decoder.config import AttentionConfig, DecoderConfig
+from export.decoder.model import EMBEDDING, FINAL_NORM, HEAD
+from quantize.groupwise import QuantizedWeight, dequantize
+from quantize.quantizer import QuantizedModel, Weight
+
+# How one weight's engine rounds that weight's activations; None leaves them in float32.
+Rounder = Callable[[QuantizedWeight], Rounding]
+
+
+class _Linear(nn.Module):
+    def __init__(self, weight: Weight, rounding: Rounding | None, count: int) -> None:
+        super().__init__()
+        self.dense = weight if isinstance(weight, Tensor) else dequantize(weight)
+        self.rounding, self.count = rounding, count
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        if self.rounding:
+            parts = planes(x_BTI, self.rounding, self.count)
+            x_BTI = torch.stack([self.rounding(part) for part in parts]).sum(0)
+        return F.linear(x_BTI, self.dense)
+
+
+class _Embedding(nn.Module):
+    def __init__(self, table: Weight) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        if isinstance(self.table, Tensor):
+            return self.table[ids_BT]
+        rows = QuantizedWeight(
+            codes_OI=self.table.codes_OI[ids_BT.flatten()],
+            scales_OG=self.table.scales_OG[ids_BT.flatten()],
+            bits=self.table.bits,
+        )
+        return dequantize(rows).reshape(*ids_BT.shape, -1)
+
+
+@dataclass(frozen=True)
+class ReferenceLeaves:
+    """Leaves of plain torch operations."""
+
+    rope_theta: float
+    rounder: Rounder | None
+    planes: int
+
+    def embedding(self, table: Weight) -> nn.Module:
+        """See `Leaves`."""
+        return _Embedding(table)
+
+    def linear(self, weight: Weight) -> nn.Module:
+        """See `Leaves`."""
+        quantized = isinstance(weight, QuantizedWeight) and self.rounder is not None
+        return _Linear(weight, self.rounder(weight) if quantized else None, self.planes)
+
+    def attention(self, index: int, config: AttentionConfig) -> nn.Module:
+        """See `Leaves`."""
+        return SequenceAttention(config, self.rope_theta)
+
+
+@torch.no_grad()
+def reference_logits(
+    model: QuantizedModel[DecoderConfig], ids_BT: Tensor, rounder: Rounder | None = None
+) -> Tensor:
+    """Logits_BTV, float32, of every position of the sequences `ids_BT`.
+
+    rounder: an engine's, to round activations as it does; None keeps them in float32.
+    """
+    config, weights = model.config, model.weights
+    leaves = ReferenceLeaves(config.rope_theta, rounder, model.recipe.activation_planes)
+    x_BTD = leaves.embedding(weights[f"{EMBEDDING}.weight"])(ids_BT)
+    for index in range(len(config.layers)):
+        x_BTD = Block(config, index, weights, leaves)(x_BTD, None)
+    normed = LayerNorm(norm_weight(weights, FINAL_NORM), config.norm_eps)(x_BTD)
+    head = weights[f"{EMBEDDING if config.tied else HEAD}.weight"]
+    return leaves.linear(head)(normed) * config.logit_scale  # type: ignore[no-any-return]

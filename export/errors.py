@@ -1,0 +1,48 @@
+"""What can go wrong from a checkpoint to a bundle.
+
+ExportError
+├── CheckpointError       the folder is not a checkpoint that can be read
+│   ├── ConfigError       its config means a computation that this decoder does not do
+│   ├── TensorError       a tensor is missing, surplus, misshapen, not finite, or a non-zero bias
+│   └── TokenizerError    no tokenizer, or one that the stock clients get wrong
+├── OptionsError          limits or options that do not fit each other or the model
+├── TargetError           the target exists, is read-only or has no room
+├── MissingExtraError     a package of the extra `export` is not installed
+└── ParityError           the program does not compute what the quantized model computes
+"""
+
+
+class ExportError(Exception):
+    """Base of all errors of the export; the message says what was found and the way out."""
+
+
+class CheckpointError(ExportError):
+    """The folder is not a checkpoint that can be read."""
+
+
+class ConfigError(CheckpointError):
+    """The config means a computation that this decoder does not do."""
+
+
+class TensorError(CheckpointError):
+    """A tensor is missing, surplus, misshapen, not finite, or a non-zero bias."""
+
+
+class TokenizerError(CheckpointError):
+    """No tokenizer, or one that the stock clients get wrong."""
+
+
+class OptionsError(ExportError):
+    """Limits or options that do not fit each other or the model."""
+
+
+class TargetError(ExportError):
+    """The target exists, is read-only or has no room."""
+
+
+class MissingExtraError(ExportError):
+    """A package of the extra `export` is not installed."""
+
+
+class ParityError(ExportError):
+    """The program does not compute what the quantized model computes."""

@@ -1,0 +1,56 @@
+"""What a user chooses for an export; combinations that cannot be are refused here, once."""
+
+from dataclasses import dataclass
+
+from export.errors import OptionsError
+
+DEFAULT_CONTEXT = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Sizes that the program is built for.
+
+    context: positions a session may hold. chunk: tokens a single step may take; a longer prompt
+    is fed in chunks.
+    """
+
+    context: int
+    chunk: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse limits that fit no model."""
+        if self.chunk < 1:
+            raise OptionsError(f"chunk is {self.chunk}; expected at least 1")
+        if self.context < self.chunk:
+            raise OptionsError(
+                f"context {self.context} is below the chunk {self.chunk}; "
+                "raise --context or lower --chunk"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """One export: names of a backend and a recipe, limits, and what to do with the target.
+
+    context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT.
+    """
+
+    backend: str = "onnx"
+    recipe: str = "int4"
+    context: int | None = None
+    chunk: int = 128
+    verify: bool = True
+    force: bool = False
+
+    def limits(self, max_context: int) -> Limits:
+        """Limits for a checkpoint made for `max_context` positions; raises OptionsError."""
+        if self.context is None:
+            context = min(max_context, DEFAULT_CONTEXT)
+            return Limits(context=context, chunk=min(self.chunk, context))
+        if self.context > max_context:
+            raise OptionsError(
+                f"context {self.context} is above the checkpoint's max_position_embeddings "
+                f"{max_context}; use --context {max_context} or less"
+            )
+        return Limits(context=self.context, chunk=self.chunk)

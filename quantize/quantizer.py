@@ -1,0 +1,78 @@
+"""model -> quantized model: each tensor is read, rounded by its role's precision, and dropped."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from quantize.groupwise import QuantizedWeight, dequantize, quantize
+from quantize.recipe import Recipe
+from quantize.report import RoleReport
+from quantize.roles import Role, role_of
+
+Weight = Tensor | QuantizedWeight
+Config = TypeVar("Config", covariant=True)
+
+
+class SourceModel(Protocol[Config]):
+    """What the quantizer needs of a model: its config, and its tensors one at a time."""
+
+    @property
+    def config(self) -> Config:
+        """The architecture; passed on untouched."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of all tensors."""
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, in float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedModel(Generic[Config]):
+    """Weights by their names in the checkpoint; the one input of every backend."""
+
+    config: Config
+    recipe: Recipe
+    weights: Mapping[str, Weight]
+    report: Mapping[Role, RoleReport]
+
+
+def quantize_model(
+    model: SourceModel[Config], recipe: Recipe, advance: Callable[[], None] = lambda: None
+) -> QuantizedModel[Config]:
+    """Quantize every tensor of `model` by `recipe`; `advance` is called once a tensor."""
+    weights: dict[str, Weight] = {}
+    sums: dict[Role, list[float]] = defaultdict(lambda: [0, 0, 0.0, 0.0])
+    for name in model.names:
+        role = role_of(name)
+        source, precision = model.read(name), recipe.precision(role)
+        weights[name] = weight = source if precision is None else quantize(source, precision)
+        for index, figure in enumerate((source.numel(), stored_bytes(weight), *_error(source, weight))):
+            sums[role][index] += figure
+        advance()
+    report = {
+        role: RoleReport(
+            parameters=int(parameters), stored_bytes=int(size), relative_error=(wrong / total) ** 0.5
+        )
+        for role, (parameters, size, wrong, total) in sums.items()
+    }
+    return QuantizedModel(config=model.config, recipe=recipe, weights=weights, report=report)
+
+
+def stored_bytes(weight: Weight) -> int:
+    """Bytes of a weight on disk: codes and 16-bit scales, or float32 values."""
+    if isinstance(weight, Tensor):
+        return weight.numel() * 4
+    return weight.codes_OI.numel() * weight.bits // 8 + weight.scales_OG.numel() * 2
+
+
+def _error(source: Tensor, weight: Weight) -> tuple[float, float]:
+    """Squared norm of the change, and of the source."""
+    total = source.square().sum().item()
+    if isinstance(weight, Tensor):
+        return 0.0, total
+    return (source - dequantize(weight)).square().sum().item(), total

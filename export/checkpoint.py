@@ -6,7 +6,6 @@ Tensors are matched both ways: every tensor of the architecture must be there, a
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,11 @@ from torch import Tensor
 
 from export.decoder.config import DecoderConfig, parse_config
 from export.decoder.model import tensor_shapes
-from export.errors import CheckpointError, TensorError, TokenizerError
+from export.errors import CheckpointError, TensorError
+from export.tokenizer import Tokenizer, open_tokenizer
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_FLOATS = ("BF16", "F16", "F32")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -31,9 +32,7 @@ class Checkpoint:
 
     folder: Path
     config: DecoderConfig
-    raw_config: Mapping[str, Any]
-    generation: Mapping[str, Any]
-    tokenizer_config: Mapping[str, Any]
+    tokenizer: Tokenizer
     files: Mapping[str, Path]
     shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
 
@@ -41,17 +40,6 @@ class Checkpoint:
     def names(self) -> Sequence[str]:
         """Names of the tensors of the architecture, in its order."""
         return list(self.shapes)
-
-    @cached_property
-    def chat_template(self) -> str | None:
-        """The jinja template, from `chat_template.jinja` or the tokenizer's config."""
-        path = self.folder / "chat_template.jinja"
-        if path.exists():
-            return path.read_text(encoding="utf-8")
-        template = self.tokenizer_config.get("chat_template")
-        if isinstance(template, list):  # several named templates: the one called default
-            template = {row["name"]: row["template"] for row in template}.get("default")
-        return template
 
     def read(self, name: str) -> Tensor:
         """One tensor in float32; raises TensorError if a value is not finite."""
@@ -72,17 +60,19 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder} is not a folder; expected a Hugging Face checkpoint")
     raw = read_json(folder / "config.json")
     config = parse_config(raw)
-    if not (folder / "tokenizer.json").exists():
-        raise TokenizerError(f"{folder} has no tokenizer.json; download it with the checkpoint")
+    tokenizer = open_tokenizer(
+        folder,
+        raw,
+        read_json(folder / "generation_config.json", required=False),
+        read_json(folder / "tokenizer_config.json", required=False),
+    )
     files = _locate(folder)
     shapes = tensor_shapes(config)
     _match(files, shapes)
     return Checkpoint(
         folder=folder,
         config=config,
-        raw_config=raw,
-        generation=read_json(folder / "generation_config.json", required=False),
-        tokenizer_config=read_json(folder / "tokenizer_config.json", required=False),
+        tokenizer=tokenizer,
         files=files,
         shapes=shapes,
     )
@@ -90,12 +80,16 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
     """A JSON object from a file; {} where it is absent and not required."""
-    if not path.exists() and not required:
+    if not path.exists():
+        if required:
+            raise CheckpointError(
+                f"{path.parent} has no {path.name}; download the whole checkpoint"
+            )
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot read: {error}; download it again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value
@@ -104,20 +98,7 @@ def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
 def _locate(folder: Path) -> dict[str, Path]:
     """Tensor name -> file, for one file or for shards with an index."""
     if (folder / _INDEX).exists():
-        weight_map = read_json(folder / _INDEX).get("weight_map")
-        if not isinstance(weight_map, dict):
-            raise CheckpointError(f"{folder / _INDEX}: expected an object 'weight_map'")
-        shards = {name: _shard_path(folder, shard) for name, shard in weight_map.items()}
-        for path in sorted(set(shards.values())):
-            if not path.exists():
-                raise CheckpointError(
-                    f"{folder} lacks {path.name}, which its index names; download it again"
-                )
-        held = {path: set(_tensor_names(path)) for path in set(shards.values())}
-        for name, path in shards.items():
-            if name not in held[path]:
-                raise TensorError(f"{path}: the index promises {name}, the file does not hold it")
-        return shards
+        return _locate_shards(folder)
     if (folder / _SINGLE).exists():
         return dict.fromkeys(_tensor_names(folder / _SINGLE), folder / _SINGLE)
     if any(found for pattern in _PICKLES for found in folder.glob(pattern)):
@@ -128,9 +109,34 @@ def _locate(folder: Path) -> dict[str, Path]:
     raise CheckpointError(f"{folder} has neither {_SINGLE} nor {_INDEX}; download the weights")
 
 
+def _locate_shards(folder: Path) -> dict[str, Path]:
+    """Tensor name -> file by the index, which must name what the shards hold, no less, no more."""
+    weight_map = read_json(folder / _INDEX).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise CheckpointError(f"{folder / _INDEX}: expected an object 'weight_map'")
+    shards = {name: _shard_path(folder, shard) for name, shard in weight_map.items()}
+    for path in sorted(set(shards.values())):
+        if not path.exists():
+            raise CheckpointError(
+                f"{folder} lacks {path.name}, which its index names; download it again"
+            )
+    held = {(name, path) for path in set(shards.values()) for name in _tensor_names(path)}
+    for name, path in sorted(shards.items() - held):
+        raise TensorError(
+            f"{path}: the index promises {name}, the file does not hold it; download both again"
+        )
+    for name, path in sorted(held - shards.items()):
+        raise TensorError(
+            f"{path}: holds {name}, which the index does not place there; download both again"
+        )
+    return shards
+
+
 def _shard_path(folder: Path, shard: object) -> Path:
-    if not isinstance(shard, str) or Path(shard).name != shard:
-        raise CheckpointError(f"{folder / _INDEX}: {shard!r} is not a plain file name")
+    if not isinstance(shard, str) or Path(shard).name != shard or shard in ("", ".."):
+        raise CheckpointError(
+            f"{folder / _INDEX}: {shard!r} is not a plain file name; download the index again"
+        )
     return folder / shard
 
 
@@ -160,9 +166,18 @@ def _match(files: dict[str, Path], shapes: Mapping[str, tuple[int, ...]]) -> Non
         del files[name]
     for name, shape in shapes.items():
         with safe_open(files[name], framework="pt") as file:
-            found = tuple(file.get_slice(name).get_shape())
+            tensor = file.get_slice(name)
+            found, kind = tuple(tensor.get_shape()), tensor.get_dtype()
         if found != shape:
-            raise TensorError(f"{files[name]}: {name} has shape {found}, expected {shape}")
+            raise TensorError(
+                f"{files[name]}: {name} has shape {found}, expected {shape}; "
+                "config.json and weights belong to different models"
+            )
+        if kind not in _FLOATS:
+            raise TensorError(
+                f"{files[name]}: {name} is stored as {kind}, expected {', '.join(_FLOATS)}; "
+                "take the checkpoint that is not quantized"
+            )
 
 
 def _some(names: Sequence[str]) -> str:

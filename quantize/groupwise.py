@@ -1,6 +1,7 @@
-"""The arithmetic of group-wise integer weights, as pure functions: quantize, dequantize, pack, unpack.
+"""The arithmetic of group-wise integer weights: quantize, dequantize, pack, unpack; all pure.
 
-Shape suffixes: O output rows, I input columns, G groups in a row (I = G * group size), P packed bytes.
+Shape suffixes: O output rows, I input columns, G groups in a row (I = G * group size),
+P packed bytes.
 Symmetric codes, no zero points: weight ~ code * scale. Every scale is exactly representable in
 bfloat16, because XNNPACK stores group scales as such; so all backends hold the same weights.
 """
@@ -45,7 +46,7 @@ class QuantizedWeight:
 def quantize(weight_OI: Tensor, precision: Precision) -> QuantizedWeight:
     """Round each group to codes, with the scale that gives the smallest squared error.
 
-    Raises GroupSizeError when the group size does not divide a row.
+    Raises GroupSizeError when the group size does not divide a row, or is odd at 4 bits.
     """
     rows, inputs = weight_OI.shape
     group = precision.group_size or inputs
@@ -53,6 +54,11 @@ def quantize(weight_OI: Tensor, precision: Precision) -> QuantizedWeight:
         raise GroupSizeError(
             f"group size {group} does not divide a row of {inputs} weights; "
             f"choose a divisor of {inputs}"
+        )
+    if precision.bits == 4 and group % 2:
+        raise GroupSizeError(
+            f"a group has {group} weights, but 4-bit codes are packed in pairs; "
+            "choose an even group size"
         )
     codes_OI = torch.empty(rows, inputs, dtype=torch.int8)
     scales_OG = torch.empty(rows, inputs // group, dtype=torch.float32)
@@ -69,7 +75,7 @@ def _search(groups: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Codes and scales of independent groups (one a row) by trying clipped ranges."""
     top = 2 ** (bits - 1)
     full = groups.abs().amax(1, keepdim=True).clamp_min(2.0**-100) / (top - 0.5)
-    best_scale, best_error = full, torch.full_like(full, torch.inf)
+    best_scale, best_error = full.bfloat16().float(), torch.full_like(full, torch.inf)
     for factor in _SCALE_CANDIDATES[bits]:
         scale = (full * factor).bfloat16().float()
         codes = (groups / scale).round_().clamp_(-top, top - 1)
@@ -82,12 +88,13 @@ def _search(groups: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 def dequantize(weight: QuantizedWeight) -> Tensor:
     """Float32 weight_OI that the codes stand for."""
     codes = weight.codes_OI.reshape(*weight.scales_OG.shape, -1).float()
-    return (codes * weight.scales_OG[..., None]).reshape(weight.codes_OI.shape)
+    values: Tensor = codes * weight.scales_OG[..., None]
+    return values.reshape(weight.codes_OI.shape)
 
 
 def pack(weight: QuantizedWeight) -> Tensor:
     """Unsigned codes (code + 2**(bits-1)) as bytes_OP; at 4 bits the low nibble comes first."""
-    unsigned = (weight.codes_OI.to(torch.int16) + 2 ** (weight.bits - 1)).to(torch.uint8)
+    unsigned: Tensor = (weight.codes_OI.to(torch.int16) + 2 ** (weight.bits - 1)).to(torch.uint8)
     if weight.bits == 8:
         return unsigned
     return unsigned[:, 0::2] | (unsigned[:, 1::2] << 4)

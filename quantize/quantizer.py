@@ -51,12 +51,15 @@ def quantize_model(
         role = role_of(name)
         source, precision = model.read(name), recipe.precision(role)
         weights[name] = weight = source if precision is None else quantize(source, precision)
-        for index, figure in enumerate((source.numel(), stored_bytes(weight), *_error(source, weight))):
+        figures = (source.numel(), stored_bytes(weight), *_error(source, weight))
+        for index, figure in enumerate(figures):
             sums[role][index] += figure
         advance()
     report = {
         role: RoleReport(
-            parameters=int(parameters), stored_bytes=int(size), relative_error=(wrong / total) ** 0.5
+            parameters=int(parameters),
+            stored_bytes=int(size),
+            relative_error=(wrong / total) ** 0.5 if wrong else 0.0,
         )
         for role, (parameters, size, wrong, total) in sums.items()
     }

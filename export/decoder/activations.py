@@ -2,7 +2,7 @@
 
 The backends trace these functions to split activations into planes, and the eager reference calls
 them to round as the engine will.
-Shape suffixes: B batch, T tokens, I inputs, G groups.
+Shape suffixes: B batch, P planes, T tokens, I inputs, O outputs, G groups.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,13 @@ def int8_rows(x_BTI: Tensor) -> Tensor:
     high = x_BTI.amax(-1, keepdim=True).clamp_min(0)
     scale = ((high - low) / 255).clamp_min(_TINY)
     zero = (-128 - low / scale).round()
-    return ((x_BTI / scale + zero).round().clamp(-128, 127) - zero) * scale
+    codes: Tensor = (x_BTI / scale + zero).round().clamp(-128, 127) - zero
+    return codes * scale
 
 
 def int8_blocks(x_BTI: Tensor, block: int) -> Tensor:
     """MatMulNBits at accuracy level 4: one symmetric scale for each `block` inputs."""
-    x_BTGI = x_BTI.unflatten(-1, (-1, block))
+    x_BTGI: Tensor = x_BTI.unflatten(-1, (-1, block))
     scale = (x_BTGI.abs().amax(-1, keepdim=True) / 127).clamp_min(_TINY)
     return ((x_BTGI / scale).round() * scale).flatten(-2)
 
@@ -42,3 +43,11 @@ def planes(x_BTI: Tensor, rounding: Rounding, count: int) -> list[Tensor]:
         parts.append(rounding(x_BTI))
         x_BTI = x_BTI - parts[-1]
     return [*parts, x_BTI]
+
+
+def add_planes(y_PTO: Tensor) -> Tensor:
+    """Sum of the products of planes that took the place of a batch of one: y_BTO."""
+    y_BTO = y_PTO[:1]
+    for index in range(1, y_PTO.shape[0]):
+        y_BTO = y_BTO + y_PTO[index : index + 1]
+    return y_BTO

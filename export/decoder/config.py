@@ -3,6 +3,7 @@
 A config that means another computation is refused by name, never ignored.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,16 +78,17 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
                 f"supported: {allowed[0]!r}"
             )
     heads = _positive(raw, "num_attention_heads")
-    kv_heads = raw.get("num_key_value_heads") or heads
+    kv_heads = _positive(raw, "num_key_value_heads", heads)
     width = _positive(raw, "hidden_size")
-    head_dim = raw.get("head_dim") or width // heads
+    head_dim = _positive(raw, "head_dim", width // heads)
     if heads % kv_heads or head_dim * heads != width or head_dim % 2:
         raise ConfigError(
             f"hidden_size {width}, {heads} query heads, {kv_heads} key-value heads and head_dim "
             f"{head_dim} do not fit: head_dim must be even and hidden_size / heads, and key-value "
             "heads must divide the query heads"
         )
-    window = raw.get("sliding_window")
+    kinds = _layer_kinds(raw)
+    window = _positive(raw, "sliding_window") if WINDOW in kinds else None
     return DecoderConfig(
         vocab_size=_positive(raw, "vocab_size"),
         width=width,
@@ -99,48 +101,69 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
                 window=window if kind == WINDOW else None,
                 rotary=kind == WINDOW,
             )
-            for kind in _layer_kinds(raw, window)
+            for kind in kinds
         ),
         rope_theta=_rope_theta(raw),
-        norm_eps=float(raw.get("layer_norm_eps", 1e-5)),
-        logit_scale=float(raw.get("logit_scale", 0.0625)),
-        tied=bool(raw.get("tie_word_embeddings", True)),
+        norm_eps=_number(raw, "layer_norm_eps", 1e-5),
+        logit_scale=_number(raw, "logit_scale", 0.0625),
+        tied=_flag(raw, "tie_word_embeddings", default=True),
         max_context=_positive(raw, "max_position_embeddings"),
     )
 
 
-def _positive(raw: Mapping[str, Any], key: str) -> int:
+def _positive(raw: Mapping[str, Any], key: str, default: int | None = None) -> int:
     value = raw.get(key)
+    if value is None and default is not None:
+        return default
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"config.json says {key} = {value!r}; expected a positive whole number")
     return value
 
 
-def _layer_kinds(raw: Mapping[str, Any], window: object) -> list[str]:
+def _number(raw: Mapping[str, Any], key: str, default: float) -> float:
+    value = raw.get(key, default)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= sys.float_info.max:
+        raise ConfigError(f"config.json says {key} = {value!r}; expected a positive number")
+    return float(value)
+
+
+def _flag(raw: Mapping[str, Any], key: str, *, default: bool) -> bool:
+    value = raw.get(key, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"config.json says {key} = {value!r}; expected true or false")
+    return value
+
+
+def _layer_kinds(raw: Mapping[str, Any]) -> list[str]:
     """One of WINDOW and GLOBAL a layer, from `layer_types` or `sliding_window_pattern`."""
     count = _positive(raw, "num_hidden_layers")
     kinds = raw.get("layer_types")
     if kinds is None:
-        period = raw.get("sliding_window_pattern") or raw.get("layer_switch") or 4
-        kinds = [WINDOW if (index + 1) % period else GLOBAL for index in range(count)]
+        period = _positive(raw, "sliding_window_pattern", _positive(raw, "layer_switch", 4))
+        return [WINDOW if (index + 1) % period else GLOBAL for index in range(count)]
+    if not isinstance(kinds, list):
+        raise ConfigError(f"config.json says layer_types = {kinds!r}; expected a list")
     if len(kinds) != count:
         raise ConfigError(f"layer_types names {len(kinds)} layers, num_hidden_layers is {count}")
-    if strange := sorted(set(kinds) - {WINDOW, GLOBAL}):
+    if strange := {repr(kind) for kind in kinds if kind not in (WINDOW, GLOBAL)}:
         raise ConfigError(
-            f"layer_types holds {', '.join(map(repr, strange))}; known: {WINDOW!r}, {GLOBAL!r}"
+            f"layer_types holds {', '.join(sorted(strange))}; known: {WINDOW!r}, {GLOBAL!r}"
         )
-    if WINDOW in kinds and (not isinstance(window, int) or window < 1):
-        raise ConfigError(f"sliding_window is {window!r}, but some layers are {WINDOW!r}")
-    return list(kinds)
+    return kinds
 
 
 def _rope_theta(raw: Mapping[str, Any]) -> float:
-    """RoPE's base, from `rope_theta` or `rope_parameters`; any scaling is refused."""
-    parameters = raw.get("rope_parameters") or {}
-    kind = parameters.get("rope_type", "default")
-    if kind != "default":
-        raise ConfigError(f"rope_parameters says rope_type = {kind!r}; supported: 'default'")
-    theta = parameters.get("rope_theta", raw.get("rope_theta", 10000.0))
-    if not isinstance(theta, int | float) or theta <= 0:
-        raise ConfigError(f"rope_theta is {theta!r}; expected a positive number")
-    return float(theta)
+    """RoPE's base, from `rope_parameters` or `rope_theta`; anything else there is refused."""
+    parameters = raw.get("rope_parameters")
+    if parameters is None:
+        parameters = {}
+    if not isinstance(parameters, dict):
+        raise ConfigError(f"config.json says rope_parameters = {parameters!r}; expected an object")
+    for key, value in parameters.items():
+        if key != "rope_theta" and (key not in ("rope_type", "type") or value != "default"):
+            raise ConfigError(
+                f"rope_parameters says {key} = {value!r}, which is another computation; "
+                "supported: rope_type = 'default' and rope_theta"
+            )
+    return _number({**raw, **parameters}, "rope_theta", 10000.0)

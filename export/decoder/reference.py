@@ -67,8 +67,10 @@ class ReferenceLeaves:
 
     def linear(self, weight: Weight) -> nn.Module:
         """See `Leaves`."""
-        quantized = isinstance(weight, QuantizedWeight) and self.rounder is not None
-        return _Linear(weight, self.rounder(weight) if quantized else None, self.planes)
+        rounding = None
+        if self.rounder and isinstance(weight, QuantizedWeight):
+            rounding = self.rounder(weight)
+        return _Linear(weight, rounding, self.planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
         """See `Leaves`."""

@@ -1,0 +1,83 @@
+"""The table BACKENDS: how a traced model becomes a program that an engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from export.errors import MissingExtraError, OptionsError
+
+if TYPE_CHECKING:
+    from export.decoder.activations import Rounding
+    from export.decoder.config import DecoderConfig
+    from export.options import Limits
+    from export.tokenizer import Tokenizer
+    from export.trace import Traceable, TracedModel
+    from quantize.groupwise import Precision, QuantizedWeight
+    from quantize.quantizer import QuantizedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What an engine runs: `write` puts it into a folder, `file` is the name to open."""
+
+    engine: str
+    file: str
+    write: Callable[[Path], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a backend takes beside the weights' own bytes; measured, see docs/decisions.md.
+
+    graph_bytes: on disk, a layer. engine_bytes: resident, whatever the model. resident_share:
+    resident bytes a byte of stored weights. export_bytes, export_share: likewise for the export's
+    peak, beside the quantized model itself.
+    """
+
+    graph_bytes: int
+    engine_bytes: int
+    resident_share: float
+    export_bytes: int
+    export_share: float
+
+
+class Backend(Protocol):
+    """One row of the table."""
+
+    name: str
+    footprint: Footprint
+
+    def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:
+        """The decoder of this backend's leaves, ready to trace."""
+
+    def rounder(self, weight: QuantizedWeight) -> Rounding:
+        """How the engine rounds the activations that this weight multiplies."""
+
+    def lower(self, traced: TracedModel, tokenizer: Tokenizer) -> Program:
+        """The program of a traced model."""
+
+    def stored_bytes(self, shape: tuple[int, ...], precision: Precision | None) -> int:
+        """Bytes on disk of one weight."""
+
+    def table_copies(self) -> int:
+        """How often a tied vocabulary table is stored."""
+
+
+BACKENDS = {"onnx": "export.backends.onnx", "executorch": "export.backends.executorch"}
+
+
+def find_backend(name: str) -> Backend:
+    """The backend of that name, imported now; raises OptionsError or MissingExtraError."""
+    if name not in BACKENDS:
+        raise OptionsError(f"no backend is called {name!r}; known: {', '.join(BACKENDS)}, both")
+    try:
+        backend: Backend = import_module(BACKENDS[name]).BACKEND
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"backend {name!r} needs the package {error.name}; pip install 'tinyaya-export[export]'"
+        ) from error
+    return backend

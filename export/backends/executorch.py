@@ -1,0 +1,278 @@
+"""Traced model -> .pte: XNNPACK for the matrices, ExecuTorch's llama operators for attention.
+
+Shape suffixes: B batch, T tokens, I inputs, O outputs, S cache slots, K key-value heads, E head
+size, D width.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import executorch.exir.passes._quant_patterns_and_replacements  # registers embedding_byte
+import executorch.kernels.quantized  # noqa: F401  registers the quantized out-variants
+import torch
+import torch.ao.quantization.fx._decomposed  # registers quantized_decomposed
+import torch.nn.functional as F
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import (
+    EdgeCompileConfig,
+    ExecutorchBackendConfig,
+    to_edge_transform_and_lower,
+)
+from executorch.exir.passes import MemoryPlanningPass
+from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
+from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401  registers llama::
+from torch import Tensor, nn
+
+from export.backends import Footprint, Program
+from export.decoder.activations import Rounding, add_planes, int8_rows, planes
+from export.decoder.cache import cache_slots, is_ring, ring_mask
+from export.decoder.config import AttentionConfig, DecoderConfig
+from export.decoder.model import Decoder
+from export.decoder.rope import rope_table, rotate
+from export.options import Limits
+from export.tokenizer import Tokenizer
+from export.trace import Traceable, TracedModel
+from quantize.groupwise import Precision, QuantizedWeight
+from quantize.quantizer import QuantizedModel, Weight
+
+PROGRAM_FILE = "model.pte"
+_INT8 = (-128, 127, torch.int8)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What all layers of a step share; mask and slots are those of the window layers' rings."""
+
+    start: Any
+    cos_TP: Tensor
+    sin_TP: Tensor
+    mask_TS: Tensor | None
+    slots_BT: Tensor | None
+
+
+class _FloatLinear(nn.Module):
+    def __init__(self, weight_OI: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight_OI)
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        return F.linear(x_BTI, self.get_buffer("weight"))
+
+
+class _Linear(nn.Module):
+    """The pattern that XNNPACK takes for a product of 8-bit rows with 4- or 8-bit weights."""
+
+    def __init__(self, weight: QuantizedWeight, plane_count: int) -> None:
+        super().__init__()
+        self.bits, self.plane_count = weight.bits, plane_count
+        self.group_size = weight.group_size
+        self.whole_rows = weight.scales_OG.shape[1] == 1 and weight.bits == 8
+        scales = weight.scales_OG[:, 0] if self.whole_rows else weight.scales_OG
+        self.register_buffer("codes", weight.codes_OI)
+        self.register_buffer("scales", scales)
+        self.register_buffer("zeros", torch.zeros_like(scales, dtype=torch.int32))
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        if self.plane_count == 1:
+            return self._product(x_BTI)
+        parts = planes(x_BTI, int8_rows, self.plane_count)
+        return add_planes(self._product(torch.cat(parts)))
+
+    def _product(self, x_BTI: Tensor) -> Tensor:
+        ops = torch.ops.quantized_decomposed
+        scale, zero = ops.choose_qparams_per_token_asymmetric(x_BTI, torch.int8)
+        codes_BTI = ops.quantize_per_token(x_BTI, scale, zero, *_INT8)
+        rounded_BTI = ops.dequantize_per_token(codes_BTI, scale, zero, *_INT8, torch.float32)
+        stored = (self.get_buffer(name) for name in ("codes", "scales", "zeros"))
+        if self.whole_rows:
+            return F.linear(rounded_BTI, ops.dequantize_per_channel(*stored, 0, *_INT8))
+        top = 2 ** (self.bits - 1)
+        weight_OI = ops.dequantize_per_channel_group(
+            *stored, -top, top - 1, torch.int8, self.group_size, torch.float32
+        )
+        return F.linear(rounded_BTI, weight_OI)
+
+
+class _FloatEmbedding(nn.Module):
+    def __init__(self, table_VD: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table_VD)
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        return F.embedding(ids_BT, self.get_buffer("table"))
+
+
+class _Embedding(nn.Module):
+    def __init__(self, table: QuantizedWeight) -> None:
+        super().__init__()
+        self.register_buffer("codes", table.codes_OI)
+        self.register_buffer("scales", table.scales_OG.squeeze(1))
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        codes, scales = self.get_buffer("codes"), self.get_buffer("scales")
+        return torch.ops.quantized_decomposed.embedding_byte(  # type: ignore[no-any-return]
+            codes, scales, None, -128, 127, ids_BT
+        )
+
+
+class _Attention(nn.Module):
+    """Caches in the program's own memory; a ring where the window binds within the context."""
+
+    def __init__(self, config: AttentionConfig, limits: Limits) -> None:
+        super().__init__()
+        self.config, self.ring = config, is_ring(config, limits)
+        shape_BSKE = (1, cache_slots(config, limits), config.kv_heads, config.head_dim)
+        self.register_buffer("keys", torch.zeros(shape_BSKE))
+        self.register_buffer("values", torch.zeros(shape_BSKE))
+
+    def forward(self, q_BTI: Tensor, k_BTI: Tensor, v_BTI: Tensor, step: _Step) -> Tensor:
+        q, k, v = (x.unflatten(-1, (-1, self.config.head_dim)) for x in (q_BTI, k_BTI, v_BTI))
+        if self.config.rotary:
+            q, k = rotate(q, step.cos_TP, step.sin_TP), rotate(k, step.cos_TP, step.sin_TP)
+        keys, values, llama = self.get_buffer("keys"), self.get_buffer("values"), torch.ops.llama
+        if self.ring:
+            llama.update_cache_with_indices(k, keys, step.start, step.slots_BT)
+            llama.update_cache_with_indices(v, values, step.start, step.slots_BT)
+            y = llama.custom_sdpa(q, keys, values, 0, step.mask_TS, 0.0, False)  # noqa: FBT003
+        else:
+            llama.update_cache(k, keys, step.start)
+            llama.update_cache(v, values, step.start)
+            y = llama.custom_sdpa(q, keys, values, step.start, None, 0.0, True)  # noqa: FBT003
+        return y.flatten(-2)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Leaves:
+    limits: Limits
+    planes: int
+
+    def embedding(self, table: Weight) -> nn.Module:
+        return _FloatEmbedding(table) if isinstance(table, Tensor) else _Embedding(table)
+
+    def linear(self, weight: Weight) -> nn.Module:
+        return _FloatLinear(weight) if isinstance(weight, Tensor) else _Linear(weight, self.planes)
+
+    def attention(self, index: int, config: AttentionConfig) -> nn.Module:
+        return _Attention(config, self.limits)
+
+
+class ExecuTorchDecoder(nn.Module):
+    """(tokens int64 [1, T], start int64 [1]) -> logits float32 [1, 1, V], as stock runners call."""
+
+    def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
+        super().__init__()
+        config = model.config
+        leaves = _Leaves(limits, model.recipe.activation_planes)
+        self.decoder = Decoder(config, model.weights, leaves)
+        self.context = limits.context
+        rings = [layer for layer in config.layers if is_ring(layer, limits)]
+        self.window = rings[0].window if rings else None
+        self.ring_slots = cache_slots(rings[0], limits) if rings else 0
+        cos_CP, sin_CP = rope_table(limits.context, config.layers[0].head_dim, config.rope_theta)
+        self.register_buffer("cos", cos_CP)
+        self.register_buffer("sin", sin_CP)
+
+    def forward(self, ids_BT: Tensor, start: Tensor) -> Tensor:
+        first, count = start[0].item(), ids_BT.shape[1]
+        torch._check(first >= 0)
+        torch._check(first < self.context)
+        torch._check(first + count <= self.context)
+        mask_TS = slots_BT = None
+        if self.window is not None:
+            positions_T = torch.arange(count) + first
+            mask_TS = ring_mask(positions_T, self.ring_slots, self.window)
+            slots_BT = (positions_T % self.ring_slots)[None]
+        cos_TP, sin_TP = (
+            self.get_buffer(name).narrow(0, first, count)  # type: ignore[arg-type]
+            for name in ("cos", "sin")
+        )
+        step = _Step(first, cos_TP, sin_TP, mask_TS, slots_BT)
+        return self.decoder(ids_BT, step)  # type: ignore[no-any-return]
+
+
+class ExecuTorchBackend:
+    """The row `executorch` of BACKENDS."""
+
+    name = "executorch"
+    footprint = Footprint(
+        graph_bytes=64_000,
+        engine_bytes=350_000_000,
+        resident_share=1.4,
+        export_bytes=1_300_000_000,
+        export_share=2.0,
+    )
+
+    def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:
+        """See `Backend`."""
+        tokens = torch.export.Dim("tokens", min=1, max=limits.chunk)
+        example = torch.zeros(1, min(2, limits.chunk), dtype=torch.long)
+        return Traceable(
+            module=ExecuTorchDecoder(model, limits),
+            inputs=(example, torch.zeros(1, dtype=torch.long)),
+            dynamic_shapes=({1: tokens} if limits.chunk > 1 else None, None),
+        )
+
+    def rounder(self, weight: QuantizedWeight) -> Rounding:
+        """See `Backend`."""
+        return int8_rows
+
+    def lower(self, traced: TracedModel, tokenizer: Tokenizer) -> Program:
+        """See `Backend`."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside torch and executorch
+            edge = to_edge_transform_and_lower(
+                traced.exported,
+                partitioner=[XnnpackPartitioner()],
+                compile_config=EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True),
+                constant_methods=_constants(traced, tokenizer),
+            )
+            program = edge.to_executorch(
+                ExecutorchBackendConfig(
+                    memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False),
+                    sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass(),
+                    extract_delegate_segments=True,
+                )
+            )
+
+        def write(folder: Path) -> None:
+            with (folder / PROGRAM_FILE).open("wb") as file:
+                program.write_to_file(file)
+
+        return Program(engine=self.name, file=PROGRAM_FILE, write=write)
+
+    def stored_bytes(self, shape: tuple[int, ...], precision: Precision | None) -> int:
+        """See `Backend`."""
+        count = torch.Size(shape).numel()
+        if precision is None:
+            return 4 * count
+        group = precision.group_size or shape[1]
+        scale_bytes = 2 if precision.group_size else 4
+        return count * precision.bits // 8 + count // group * scale_bytes
+
+    def table_copies(self) -> int:
+        """See `Backend`: XNNPACK packs the head's, the embedding reads its own."""
+        return 2
+
+
+def _constants(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Constant methods that the stock runners ask for.
+
+    They cut prompts at `get_max_seq_len` and stop at `get_max_context_len`.
+    """
+    return {
+        "get_bos_id": tokenizer.bos,
+        "get_eos_ids": list(tokenizer.stop),
+        "get_vocab_size": traced.config.vocab_size,
+        "get_n_layers": len(traced.config.layers),
+        "get_max_seq_len": traced.limits.chunk,
+        "get_max_context_len": traced.limits.context,
+        "get_sliding_window": traced.config.window or 0,
+        "use_kv_cache": True,
+        "use_sdpa_with_kv_cache": True,
+        "enable_dynamic_shape": True,
+    }
+
+
+BACKEND = ExecuTorchBackend()

@@ -1,0 +1,380 @@
+"""Traced model -> ONNX: com.microsoft's block-quantized products and GroupQueryAttention.
+
+Window layers let GroupQueryAttention evict by itself (`sliding_window_cache`), so a cache holds
+`window + chunk - 1` slots; caches are inputs and outputs, fp32, which sessions share as one buffer.
+Shape suffixes: B batch, T tokens, I inputs, O outputs, G blocks, P packed bytes, V vocabulary rows.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.onnx.ops import symbolic, symbolic_multi_out
+
+from export.backends import Footprint, Program
+from export.decoder.activations import Rounding, add_planes, int8_blocks, planes
+from export.decoder.cache import cache_slots, is_ring
+from export.decoder.config import AttentionConfig, DecoderConfig
+from export.decoder.model import Decoder
+from export.decoder.rope import rope_table
+from export.options import Limits
+from export.tokenizer import Tokenizer
+from export.trace import Traceable, TracedModel
+from quantize.groupwise import Precision, QuantizedWeight, pack
+from quantize.quantizer import QuantizedModel, Weight
+
+PROGRAM_FILE, DATA_FILE, GENAI_FILE = "model.onnx", "model.onnx.data", "genai_config.json"
+_ALIGNMENT = 4096  # of the weights in the data file, so that they can be mapped
+_SMALL_BYTES = 1024  # smaller constants stay inside the graph
+_LARGEST_BLOCK = 128
+_INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
+
+
+def block_size(group_size: int) -> int:
+    """Block that stores a group: whole rows are cut, since blocks are powers of two up to 128."""
+    return math.gcd(group_size, _LARGEST_BLOCK)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """A weight as MatMulNBits stores it: codes_OGP uint8, scales_OG float32."""
+
+    codes_OGP: Tensor
+    scales_OG: Tensor
+    bits: int
+    size: int
+
+    @classmethod
+    def of(cls, weight: QuantizedWeight) -> "_Blocks":
+        size = block_size(weight.group_size)
+        rows, inputs = weight.codes_OI.shape
+        scales = weight.scales_OG.repeat_interleave(weight.group_size // size, dim=1)
+        codes = pack(weight).reshape(rows, inputs // size, size * weight.bits // 8)
+        return cls(codes, scales.contiguous(), weight.bits, size)
+
+
+class _FloatLinear(nn.Module):
+    def __init__(self, weight_OI: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight_OI)
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        return F.linear(x_BTI, self.get_buffer("weight"))
+
+
+class _Linear(nn.Module):
+    def __init__(self, blocks: _Blocks, plane_count: int) -> None:
+        super().__init__()
+        self.bits, self.size, self.plane_count = blocks.bits, blocks.size, plane_count
+        self.outputs = blocks.codes_OGP.shape[0]
+        self.register_buffer("codes", blocks.codes_OGP)
+        self.register_buffer("scales", blocks.scales_OG)
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        if self.plane_count == 1:
+            return self._product(x_BTI)
+        parts = planes(x_BTI, partial(int8_blocks, block=self.size), self.plane_count)
+        return add_planes(self._product(torch.cat(parts)))
+
+    def _product(self, x_BTI: Tensor) -> Tensor:
+        return symbolic(
+            "com.microsoft::MatMulNBits",
+            (x_BTI, self.get_buffer("codes"), self.get_buffer("scales")),
+            {
+                "K": x_BTI.shape[-1],
+                "N": self.outputs,
+                "bits": self.bits,
+                "block_size": self.size,
+                "accuracy_level": _INT8_ACTIVATIONS,
+            },
+            dtype=torch.float32,
+            shape=(*x_BTI.shape[:-1], self.outputs),
+            version=1,
+        )
+
+
+class _FloatEmbedding(nn.Module):
+    def __init__(self, table_VD: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table_VD)
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        return F.embedding(ids_BT, self.get_buffer("table"))
+
+
+class _Embedding(nn.Module):
+    def __init__(self, blocks: _Blocks) -> None:
+        super().__init__()
+        self.bits, self.size = blocks.bits, blocks.size
+        self.width = blocks.size * blocks.scales_OG.shape[1]
+        self.register_buffer("codes", blocks.codes_OGP.flatten(1))
+        self.register_buffer("scales", blocks.scales_OG)
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        return symbolic(
+            "com.microsoft::GatherBlockQuantized",
+            (self.get_buffer("codes"), ids_BT, self.get_buffer("scales")),
+            {"block_size": self.size, "gather_axis": 0, "quantize_axis": 1, "bits": self.bits},
+            dtype=torch.float32,
+            shape=(*ids_BT.shape, self.width),
+            version=1,
+        )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What all layers of a step share, and the caches that they read and leave."""
+
+    last_B: Tensor
+    total: Tensor
+    past: Sequence[Tensor]
+    cos_CP: Tensor
+    sin_CP: Tensor
+    present: list[Tensor] = field(default_factory=list)
+
+
+class _Attention(nn.Module):
+    def __init__(self, index: int, config: AttentionConfig, limits: Limits) -> None:
+        super().__init__()
+        self.index, self.config = index, config
+        self.attributes: dict[str, Any] = {
+            "num_heads": config.heads,
+            "kv_num_heads": config.kv_heads,
+            "scale": config.head_dim**-0.5,
+        }
+        if is_ring(config, limits):
+            self.attributes |= {"local_window_size": config.window, "sliding_window_cache": 1}
+        if config.rotary:
+            self.attributes |= {"do_rotary": 1, "rotary_interleaved": 1}
+
+    def forward(self, q_BTI: Tensor, k_BTI: Tensor, v_BTI: Tensor, step: _Step) -> Tensor:
+        past = step.past[2 * self.index : 2 * self.index + 2]
+        tables = [step.cos_CP, step.sin_CP] if self.config.rotary else []
+        y_BTI, *present = symbolic_multi_out(
+            "com.microsoft::GroupQueryAttention",
+            [q_BTI, k_BTI, v_BTI, *past, step.last_B, step.total, *tables],
+            self.attributes,
+            dtypes=(torch.float32,) * 3,
+            shapes=(q_BTI.shape, *(cache.shape for cache in past)),
+            version=1,
+        )
+        step.present.extend(present)
+        return y_BTI
+
+
+class _Leaves:
+    """The tied table is packed once: embedding and head get views of the same bytes."""
+
+    def __init__(self, limits: Limits, plane_count: int) -> None:
+        self.limits, self.planes = limits, plane_count
+        self.table: tuple[QuantizedWeight, _Blocks] | None = None
+
+    def embedding(self, table: Weight) -> nn.Module:
+        if isinstance(table, Tensor):
+            return _FloatEmbedding(table)
+        self.table = table, _Blocks.of(table)
+        return _Embedding(self.table[1])
+
+    def linear(self, weight: Weight) -> nn.Module:
+        if isinstance(weight, Tensor):
+            return _FloatLinear(weight)
+        tied = self.table is not None and self.table[0] is weight
+        blocks = self.table[1] if tied and self.table else _Blocks.of(weight)
+        return _Linear(blocks, self.planes)
+
+    def attention(self, index: int, config: AttentionConfig) -> nn.Module:
+        return _Attention(index, config, self.limits)
+
+
+class OnnxDecoder(nn.Module):
+    """(ids, mask, past) -> (logits, present), as onnxruntime-genai calls it."""
+
+    def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
+        super().__init__()
+        config = model.config
+        self.decoder = Decoder(
+            config, model.weights, _Leaves(limits, model.recipe.activation_planes)
+        )
+        cos_CP, sin_CP = rope_table(limits.context, config.layers[0].head_dim, config.rope_theta)
+        self.register_buffer("cos", cos_CP)
+        self.register_buffer("sin", sin_CP)
+
+    def forward(
+        self, ids_BT: Tensor, mask_BC: Tensor, past: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        last_B = (mask_BC.sum(-1) - 1).to(torch.int32)
+        shape = symbolic("Shape", (mask_BC,), {"start": 1}, dtype=torch.int64, shape=(1,))
+        total = shape.to(torch.int32).squeeze()
+        step = _Step(last_B, total, past, self.get_buffer("cos"), self.get_buffer("sin"))
+        return self.decoder(ids_BT, step), step.present
+
+
+class OnnxBackend:
+    """The row `onnx` of BACKENDS."""
+
+    name = "onnx"
+    footprint = Footprint(
+        graph_bytes=32_000,
+        engine_bytes=60_000_000,
+        resident_share=1.7,
+        export_bytes=1_100_000_000,
+        export_share=1.0,
+    )
+
+    def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:
+        """See `Backend`."""
+        past = [
+            torch.zeros(1, layer.kv_heads, cache_slots(layer, limits), layer.head_dim)
+            for layer in model.config.layers
+            for _ in ("key", "value")
+        ]
+        dynamic = torch.export.Dim.DYNAMIC
+        return Traceable(
+            module=OnnxDecoder(model, limits),
+            inputs=(
+                torch.zeros(1, 2, dtype=torch.long),
+                torch.ones(1, 4, dtype=torch.long),
+                past,
+            ),
+            dynamic_shapes=({1: dynamic}, {1: dynamic}, [{2: dynamic} for _ in past]),
+        )
+
+    def rounder(self, weight: QuantizedWeight) -> Rounding:
+        """See `Backend`."""
+        return partial(int8_blocks, block=block_size(weight.group_size))
+
+    def lower(self, traced: TracedModel, tokenizer: Tokenizer) -> Program:
+        """See `Backend`."""
+        layers = range(len(traced.config.layers))
+        caches = [f"{index}.{part}" for index in layers for part in ("key", "value")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside torch and onnxscript
+            program = torch.onnx.export(
+                traced.exported,
+                input_names=[
+                    "input_ids",
+                    "attention_mask",
+                    *(f"past_key_values.{cache}" for cache in caches),
+                ],
+                output_names=["logits", *(f"present.{cache}" for cache in caches)],
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
+        if program is None:
+            raise AssertionError("torch.onnx.export returned no program")
+        genai = _genai_config(traced, tokenizer)
+
+        def write(folder: Path) -> None:
+            _save(program.model, folder)
+            (folder / GENAI_FILE).write_text(json.dumps(genai, indent=1) + "\n", encoding="utf-8")
+
+        return Program(engine=self.name, file=PROGRAM_FILE, write=write)
+
+    def stored_bytes(self, shape: tuple[int, ...], precision: Precision | None) -> int:
+        """See `Backend`."""
+        count = torch.Size(shape).numel()
+        if precision is None:
+            return 4 * count
+        block = block_size(precision.group_size or shape[1])
+        return count * precision.bits // 8 + count // block * 4
+
+    def table_copies(self) -> int:
+        """See `Backend`: embedding and head refer to the same bytes."""
+        return 1
+
+
+def _save(model: onnx_ir.Model, folder: Path) -> None:
+    """Write graph and weights; tensors that share memory share their place in the file."""
+    places: dict[tuple[int, int], int] = {}
+    with (folder / DATA_FILE).open("wb") as file:
+        for value in model.graph.initializers.values():
+            tensor = value.const_value
+            if tensor is None or tensor.nbytes < _SMALL_BYTES:
+                continue
+            array = np.ascontiguousarray(tensor.numpy())
+            key = (array.__array_interface__["data"][0], tensor.nbytes)
+            if key not in places:
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                places[key] = file.tell()
+                array.tofile(file)
+            value.const_value = onnx_ir.ExternalTensor(
+                DATA_FILE,
+                places[key],
+                tensor.nbytes,
+                tensor.dtype,
+                shape=onnx_ir.Shape(array.shape),
+                name=str(value.name),
+                base_dir=folder,
+            )
+    onnx_ir.save(model, folder / PROGRAM_FILE)
+
+
+def _genai_config(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
+    """What onnxruntime-genai needs to run the folder as it is."""
+    config, limits = traced.config, traced.limits
+    attention = config.layers[0]
+    decoder: dict[str, Any] = {
+        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+        "filename": PROGRAM_FILE,
+        "head_size": attention.head_dim,
+        "hidden_size": config.width,
+        "num_attention_heads": attention.heads,
+        "num_key_value_heads": attention.kv_heads,
+        "num_hidden_layers": len(config.layers),
+        "inputs": {
+            "input_ids": "input_ids",
+            "attention_mask": "attention_mask",
+            "past_key_names": "past_key_values.%d.key",
+            "past_value_names": "past_key_values.%d.value",
+        },
+        "outputs": {
+            "logits": "logits",
+            "present_key_names": "present.%d.key",
+            "present_value_names": "present.%d.value",
+        },
+    }
+    rings = [i for i, layer in enumerate(config.layers) if is_ring(layer, limits)]
+    if rings:
+        decoder["sliding_window"] = {
+            "window_size": config.window,
+            "slide_key_value_cache": False,
+            "slide_inputs": False,
+            "layers": rings,
+            "cache_slack": limits.chunk - 1,
+        }
+    temperature = tokenizer.sampling["temperature"]
+    return {
+        "model": {
+            "type": "decoder",
+            "bos_token_id": tokenizer.bos,
+            "eos_token_id": list(tokenizer.stop),
+            "pad_token_id": tokenizer.pad,
+            "context_length": limits.context,
+            "vocab_size": config.vocab_size,
+            "decoder": decoder,
+        },
+        "search": {
+            "max_length": limits.context,
+            "chunk_size": limits.chunk,
+            "past_present_share_buffer": True,
+            "do_sample": temperature > 0,
+            "temperature": temperature or 1.0,
+            "top_k": int(tokenizer.sampling["top_k"]) or 1,
+            "top_p": tokenizer.sampling["top_p"],
+            "repetition_penalty": 1.0,
+        },
+    }
+
+
+BACKEND = OnnxBackend()

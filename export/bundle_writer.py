@@ -1,0 +1,120 @@
+"""program -> bundle: program, tokenizer, proofs and manifest in one folder (runtime/FORMAT.md)."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from export.backends import Program
+from export.decoder.cache import cache_slots
+from export.decoder.config import DecoderConfig
+from export.decoder.model import tensor_shapes
+from export.golden import Golden
+from export.options import Limits
+from export.staging import MANIFEST_FILE
+from export.tokenizer import Tokenizer
+from quantize.quantizer import QuantizedModel
+
+GOLDEN_FILE, REPORT_FILE = "golden_tokens.json", "report.json"
+_TOOLS = (
+    "tinyaya-export", "torch", "executorch", "torchao", "onnx", "onnxscript", "onnxruntime",
+    "tokenizers",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleContent:
+    """All that goes into a bundle, but what is measured on the bundle itself."""
+
+    program: Program
+    model: QuantizedModel[DecoderConfig]
+    limits: Limits
+    tokenizer: Tokenizer
+    golden: Golden
+
+
+def write_files(folder: Path, content: BundleContent) -> None:
+    """Write every file but the manifest."""
+    content.program.write(folder)
+    tokenizer = content.tokenizer
+    write_json(folder / "tokenizer.json", tokenizer.definition)
+    template = {"chat_template": tokenizer.chat_template} if tokenizer.chat_template else {}
+    write_json(folder / "tokenizer_config.json", {**tokenizer.config, **template})
+    if tokenizer.chat_template:
+        (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
+    write_json(folder / GOLDEN_FILE, content.golden)
+    report = {role.value: asdict(row) for role, row in content.model.report.items()}
+    write_json(folder / REPORT_FILE, {"weights": report})
+
+
+def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, Any]) -> None:
+    """Write the manifest over all files that are in `folder` now."""
+    config, tokenizer = content.model.config, content.tokenizer
+    attention = config.layers[0]
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST_FILE)
+    manifest = {
+        "format": "tinyaya-bundle",
+        "format_version": 1,
+        "engine": content.program.engine,
+        "program": content.program.file,
+        "model": {
+            "model_type": "cohere2",
+            "layers": len(config.layers),
+            "width": config.width,
+            "heads": attention.heads,
+            "kv_heads": attention.kv_heads,
+            "head_dim": attention.head_dim,
+            "vocab_size": config.vocab_size,
+            "window": config.window,
+            "parameters": parameter_count(config),
+        },
+        "recipe": asdict(content.model.recipe),
+        "limits": asdict(content.limits),
+        "cache": [
+            {
+                "slots": cache_slots(layer, content.limits),
+                "kv_heads": layer.kv_heads,
+                "head_dim": layer.head_dim,
+            }
+            for layer in config.layers
+        ],
+        "tokens": {
+            "bos": tokenizer.bos,
+            "pad": tokenizer.pad,
+            "stop": list(tokenizer.stop),
+            "unused": [list(gap) for gap in tokenizer.unused],
+        },
+        "sampling": dict(tokenizer.sampling),
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
+        },
+        "versions": {tool: version(tool) for tool in _TOOLS},
+        "parity": dict(parity),
+    }
+    write_json(folder / MANIFEST_FILE, manifest)
+
+
+def parameter_count(config: DecoderConfig) -> int:
+    """Values in all tensors."""
+    total = 0
+    for shape in tensor_shapes(config).values():
+        size = 1
+        for length in shape:
+            size *= length
+        total += size
+    return total
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value`, readable and the same bytes every time."""
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,280 @@
+"""The command `tinyaya-export`: a command parses, calls one function, prints its result.
+
+Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
+"""
+
+import json
+import logging
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from export.errors import ExportError, MissingExtraError, ParityError
+from export.options import ExportOptions
+from quantize.errors import QuantizeError
+from runtime import RunError
+
+if TYPE_CHECKING:
+    from export.parity import Parity
+    from export.probe import Check
+
+_EXTRA = ("torch", "executorch", "torchao", "onnx", "onnx_ir", "onnxscript", "safetensors")
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Export Cohere2 models such as Tiny Aya to verified bundles for phones and boards.",
+)
+
+Source = Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face checkpoint folder.")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Bundle folder.")]
+BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or both.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="fp32, int8 or int4.")]
+Context = Annotated[
+    int | None,
+    typer.Option(help="Positions a session may hold.", show_default="the model's, up to 8192"),
+]
+Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def export(
+    source: Source,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the bundle goes.")],
+    backend: BackendName = "onnx",
+    recipe: RecipeName = "int4",
+    context: Context = None,
+    chunk: Chunk = 128,
+    verify: Annotated[bool, typer.Option(help="Check the program against the model.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle at DIR.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Quantize, trace and lower SRC; write and verify a bundle.
+
+    Example: tinyaya-export export tiny-aya-global --out aya --backend both
+    """
+    from export.pipeline import export_bundle
+    from export.terminal import shown_progress
+
+    options = ExportOptions(
+        backend=backend, recipe=recipe, context=context, chunk=chunk, verify=verify, force=force
+    )
+    with shown_progress() as progress:
+        bundles = export_bundle(source, out, options, progress)
+    if as_json:
+        _print_json(
+            [
+                {
+                    "backend": bundle.backend,
+                    "path": str(bundle.path),
+                    "parity": asdict(bundle.parity) if bundle.parity else None,
+                }
+                for bundle in bundles
+            ]
+        )
+        return
+    for bundle in bundles:
+        print(f"{bundle.path}: {bundle.backend}, {recipe}, {_verdict(bundle.parity)}")
+
+
+@app.command()
+def run(
+    bundle: BundleFolder,
+    prompt: Annotated[str, typer.Option(help="Text to continue.")],
+    max_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 256,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 takes the likeliest.", show_default="the bundle's")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Likeliest ids; 0: all.", show_default="the bundle's")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Likeliest mass.", show_default="the bundle's")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
+    chat: Annotated[bool, typer.Option("--chat", help="Ask in the chat template.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads.", show_default="one a core")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let the bundle in DIR continue a text, or answer with --chat.
+
+    Example: tinyaya-export run aya/onnx --prompt "Habari ya" --max-tokens 40
+    """
+    from runtime import Sampler, generate, open_bundle
+
+    opened = open_bundle(bundle)
+    chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    sampling = asdict(opened.manifest.sampling)
+    sampling |= {name: value for name, value in chosen.items() if value is not None}
+    sampler = Sampler(**sampling, seed=seed)
+    messages = [{"role": "user", "content": prompt}]
+    prompt_ids = opened.tokenizer.encode(opened.template.render(messages) if chat else prompt)
+    session = opened.session(threads=threads)
+    tokens = generate(session, prompt_ids, max_tokens=max_tokens, sampler=sampler)
+    while True:
+        try:
+            token = next(tokens)
+        except StopIteration as end:
+            result = end.value
+            break
+        if not as_json:
+            print(token.text, end="", flush=True)
+    if as_json:
+        _print_json({"prompt_ids": prompt_ids, **asdict(result)})
+    else:
+        print()
+
+
+@app.command()
+def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
+    """Show what is in a bundle.
+
+    Example: tinyaya-export inspect aya/onnx
+    """
+    from export.terminal import print_manifest
+    from runtime import open_bundle
+
+    opened = open_bundle(bundle, check_hashes=False)
+    if as_json:
+        print((opened.folder / "manifest.json").read_text(encoding="utf-8"), end="")
+    else:
+        print_manifest(opened)
+
+
+@app.command()
+def verify(
+    bundle: BundleFolder,
+    against: Annotated[
+        Path | None, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check hashes, tokenizer and program; with --against, against the model itself.
+
+    Example: tinyaya-export verify aya/onnx --against tiny-aya-global
+    """
+    from export.verify import verify_bundle
+
+    checks = verify_bundle(bundle, against)
+    ok = all(check.ok for check in checks)
+    if as_json:
+        _print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
+    else:
+        _print_checks(checks)
+    if not ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    source: Source,
+    backend: BackendName = "onnx",
+    recipe: RecipeName = "int4",
+    context: Context = None,
+    chunk: Chunk = 128,
+    as_json: Json = False,
+) -> None:
+    """Estimate bytes on disk, on the device and of the export; no work is done.
+
+    Example: tinyaya-export plan tiny-aya-global --recipe int4 --context 4096
+    """
+    from export.backends import BACKENDS, find_backend
+    from export.checkpoint import open_checkpoint
+    from export.plan import plan_export
+    from quantize.recipe import find_recipe
+
+    options = ExportOptions(backend=backend, recipe=recipe, context=context, chunk=chunk)
+    checkpoint = open_checkpoint(source)
+    limits = options.limits(checkpoint.config.max_context)
+    names = list(BACKENDS) if backend == "both" else [backend]
+    plans = {
+        name: asdict(plan_export(checkpoint, find_recipe(recipe), limits, find_backend(name)))
+        for name in names
+    }
+    if as_json:
+        _print_json(plans if backend == "both" else plans[backend])
+        return
+    for name, estimates in plans.items():
+        print(f"{name}, {recipe}, context {limits.context}, chunk {limits.chunk}:")
+        for key, count in estimates.items():
+            print(f"  {key.removesuffix('_bytes').replace('_', ' '):<14} {count / 1e6:>10.1f} MB")
+
+
+@app.command()
+def demo(
+    source: Annotated[Path, typer.Argument(metavar="[SRC]", help="Checkpoint.")] = Path(
+        "tests/assets/nano"
+    ),
+    texts: Annotated[Path, typer.Option(help="One text file a language.")] = Path(
+        "tests/assets/udhr"
+    ),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the bundles go.")] = Path("demo"),
+    as_json: Json = False,
+) -> None:
+    """Export a small model to both engines, prove both by language, and let both speak.
+
+    Example: tinyaya-export demo
+    """
+    from export.demo import run_demo
+    from export.terminal import print_demo, shown_progress
+
+    with shown_progress() as progress:
+        result = run_demo(source, texts, out, progress)
+    if as_json:
+        _print_json(asdict(result))
+    else:
+        print_demo(result)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def _verdict(parity: "Parity | None") -> str:
+    if parity is None:
+        return "not verified"
+    return f"verified: KL to fp32 {parity.kl_to_fp32:.2e}, {parity.top1_agreement:.0%} same top-1"
+
+
+def _print_checks(checks: "list[Check]") -> None:
+    for check in checks:
+        figure = f"{check.figure:.2e}" if isinstance(check.figure, float) else check.figure
+        print(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}: {figure}")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def _fail(message: object, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """Run the command line; errors of the project become one line."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)  # torch and executorch log their own deprecations
+    try:
+        app()
+    except ParityError as error:
+        _fail(error, 1)
+    except (ExportError, QuantizeError, RunError) as error:
+        _fail(error, 2)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in _EXTRA:
+            missing = MissingExtraError(
+                f"this command needs the package {error.name}; pip install 'tinyaya-export[export]'"
+            )
+            _fail(missing, 2)
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Sentences of every script in; out: their token ids, proved equal in every client's tokenizer.
+
+The truth is the checkpoint's own tokenizer in Hugging Face's library. The bundle's merged form is
+then read by that library, by ExecuTorch's and by onnxruntime-genai's, and no id may differ.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import onnx
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+from export.errors import TokenizerError
+
+TOKENIZER_FILE = "tokenizer.json"
+Golden = Mapping[str, Mapping[str, Any]]
+Encode = Callable[[str], list[int]]
+
+# onnxruntime-genai cuts numbers from the left: it tries the patterns that it knows before others.
+KNOWN_LIMITS = {"onnxruntime-genai": {"long numbers"}}
+
+
+def golden_tokens(original: Path) -> Golden:
+    """Name -> text and ids, without special tokens, by the checkpoint's own `tokenizer.json`."""
+    sentences = json.loads((files("export") / "golden_sentences.json").read_text("utf-8"))
+    encode = _hugging_face(original.parent)
+    return {name: {"text": text, "ids": encode(text)} for name, text in sentences.items()}
+
+
+def prove_tokenizer(golden: Golden, folder: Path, scratch: Path) -> dict[str, str]:
+    """Encode all golden texts with every client's tokenizer from `folder`.
+
+    scratch: an empty folder to work in. Returns client -> "77 of 77"; raises TokenizerError when
+    an id differs beyond KNOWN_LIMITS.
+    """
+    results = {}
+    for client, load in _CLIENTS.items():
+        with _quiet_stderr():
+            encode = load(_client_folder(folder, scratch))
+            wrong = {name for name, row in golden.items() if encode(row["text"]) != row["ids"]}
+        if unexpected := wrong - KNOWN_LIMITS.get(client, set()):
+            raise TokenizerError(
+                f"{client} splits the golden texts {', '.join(sorted(unexpected))} otherwise than "
+                "the checkpoint's tokenizer; this kind of pre-tokenizer is not supported"
+            )
+        results[client] = f"{len(golden) - len(wrong)} of {len(golden)}"
+    return results
+
+
+def _hugging_face(folder: Path) -> Encode:
+    tokenizer = HuggingFaceTokenizer.from_file(str(folder / TOKENIZER_FILE))
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _executorch(folder: Path) -> Encode:
+    from pytorch_tokenizers import CppHFTokenizer
+
+    tokenizer = CppHFTokenizer()
+    tokenizer.load(str(folder / TOKENIZER_FILE))
+    return lambda text: list(tokenizer.encode(text, 0, 0))
+
+
+def _genai(folder: Path) -> Encode:
+    import onnxruntime_genai
+
+    model = onnxruntime_genai.Model(str(folder))
+    tokenizer = onnxruntime_genai.Tokenizer(model)
+    return lambda text: [int(token) for token in tokenizer.encode(text)]
+
+
+_CLIENTS = {
+    "tokenizers": _hugging_face,
+    "pytorch_tokenizers": _executorch,
+    "onnxruntime-genai": _genai,
+}
+
+
+def _client_folder(folder: Path, scratch: Path) -> Path:
+    """`scratch` with the tokenizer and a model of one node, which genai wants to open first."""
+    for name in (TOKENIZER_FILE, "tokenizer_config.json"):
+        if not (scratch / name).exists():
+            os.link(folder / name, scratch / name)
+    helper, kind = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["input_ids"], ["logits"], to=kind.FLOAT)],
+        "nothing",
+        [helper.make_tensor_value_info("input_ids", kind.INT64, ["b", "t"])],
+        [helper.make_tensor_value_info("logits", kind.FLOAT, ["b", "t"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, scratch / "model.onnx")
+    sizes = ("head_size", "hidden_size", "num_attention_heads", "num_key_value_heads")
+    decoder = dict.fromkeys(sizes, 1) | {
+        "session_options": {"provider_options": []},
+        "filename": "model.onnx",
+        "num_hidden_layers": 0,
+        "inputs": {"input_ids": "input_ids"},
+        "outputs": {"logits": "logits"},
+    }
+    config = {
+        "model": {"type": "decoder", "context_length": 8, "vocab_size": 1, "decoder": decoder},
+        "search": {"max_length": 8},
+    }
+    (scratch / "genai_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return scratch
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Hide what C++ libraries write there themselves (notes on regular expressions)."""
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

@@ -1,0 +1,140 @@
+"""checkpoint -> bundle, readable on one screen; several backends share one quantized model."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from export.backends import BACKENDS, Backend, find_backend
+from export.bundle_writer import BundleContent, write_files, write_json, write_manifest
+from export.checkpoint import Checkpoint, open_checkpoint
+from export.decoder.config import DecoderConfig
+from export.errors import ParityError
+from export.golden import Golden, golden_tokens, prove_tokenizer
+from export.options import ExportOptions, Limits
+from export.parity import KL_SHARE, Parity, float_model, measure, tail_logits
+from export.plan import check_resources
+from export.probe import PROBE_FILE, Logits, probe_ids, record_probe
+from export.progress import Progress, Silent
+from export.staging import check_target, staged
+from export.trace import trace_model
+from quantize.quantizer import QuantizedModel, quantize_model
+from quantize.recipe import find_recipe
+from runtime import open_bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedBundle:
+    """A bundle at its target; parity is None where it was not verified."""
+
+    backend: str
+    path: Path
+    parity: Parity | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What all backends of one export share."""
+
+    checkpoint: Checkpoint
+    model: QuantizedModel[DecoderConfig]
+    limits: Limits
+    golden: Golden
+    probe: list[int]
+    float_NV: Logits | None
+
+
+def export_bundle(
+    source: Path, target: Path, options: ExportOptions, progress: Progress | None = None
+) -> list[ExportedBundle]:
+    """Export `source` to a bundle at `target`, or to one a backend below it.
+
+    Raises ExportError or QuantizeError; the target is then as it was before.
+    """
+    progress = progress or Silent()
+    targets = _targets(target, options.backend)
+    for path in targets.values():
+        check_target(path, force=options.force)
+    backends = {name: find_backend(name) for name in targets}
+    shared = _prepare(source, target, options, list(backends.values()), progress)
+    with ExitStack() as stack:  # all bundles are proved before the first is published
+        folders = {
+            name: stack.enter_context(staged(path, force=options.force))
+            for name, path in targets.items()
+        }
+        parities = {
+            name: _write(folders[name], shared, backend, progress)
+            for name, backend in backends.items()
+        }
+    return [
+        ExportedBundle(backend=name, path=targets[name], parity=parities[name]) for name in targets
+    ]
+
+
+def _targets(target: Path, backend: str) -> dict[str, Path]:
+    if backend == "both":
+        return {name: target / name for name in BACKENDS}
+    return {backend: target}
+
+
+def _prepare(
+    source: Path,
+    target: Path,
+    options: ExportOptions,
+    backends: Sequence[Backend],
+    progress: Progress,
+) -> _Source:
+    recipe = find_recipe(options.recipe)
+    checkpoint = open_checkpoint(source)
+    limits = options.limits(checkpoint.config.max_context)
+    check_resources(checkpoint, recipe, limits, backends, target)
+    golden = golden_tokens(source / "tokenizer.json")
+    probe = probe_ids(golden, checkpoint.tokenizer.bos, limits, checkpoint.config.window)
+    float_NV = None
+    if options.verify:
+        progress.stage("fp32 reference")
+        float_NV = tail_logits(float_model(checkpoint), probe)
+    model = quantize_model(checkpoint, recipe, progress.stage("quantize", len(checkpoint.names)))
+    return _Source(
+        checkpoint=checkpoint,
+        model=model,
+        limits=limits,
+        golden=golden,
+        probe=probe,
+        float_NV=float_NV,
+    )
+
+
+def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) -> Parity | None:
+    """Trace, lower, write and prove one bundle in its staging folder."""
+    progress.stage(f"{backend.name}: trace")
+    traced = trace_model(shared.model, shared.limits, backend)
+    progress.stage(f"{backend.name}: lower")
+    content = BundleContent(
+        program=backend.lower(traced, shared.checkpoint.tokenizer),
+        model=shared.model,
+        limits=shared.limits,
+        tokenizer=shared.checkpoint.tokenizer,
+        golden=shared.golden,
+    )
+    progress.stage(f"{backend.name}: write")
+    write_files(folder, content)
+    with TemporaryDirectory(dir=folder.parent) as scratch:
+        clients = prove_tokenizer(shared.golden, folder, Path(scratch))
+    write_manifest(folder, content, {"tokenizer": clients})
+    if shared.float_NV is None:
+        return None
+    progress.stage(f"{backend.name}: verify")
+    session = open_bundle(folder).session()
+    parity, logits_NV = measure(session, shared.model, backend, shared.probe, shared.float_NV)
+    if not parity.check.ok:
+        raise ParityError(
+            f"the {backend.name} program differs from the quantized model by KL "
+            f"{parity.kl_to_quantized:.2e}, more than {KL_SHARE} of the recipe's own "
+            f"{parity.kl_of_recipe:.2e}; nothing was written"
+        )
+    bound = max(2 * KL_SHARE * parity.kl_of_recipe, 1e-5)
+    write_json(folder / PROBE_FILE, record_probe(shared.probe, logits_NV, bound))
+    write_manifest(folder, content, {"tokenizer": clients, **asdict(parity)})
+    return parity

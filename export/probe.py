@@ -1,0 +1,87 @@
+"""A text that every bundle carries, with what its program said of it; needs numpy alone.
+
+KL is KL(p || q) in nats, p the reference. Shape suffixes: N positions, V vocabulary rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.options import Limits
+from runtime import Session
+
+PROBE_FILE = "probe.json"
+SINGLE_STEPS = 48  # at the end of a probe, taken one token at a time
+_SHORT_WINDOW = 1024  # longer windows are crossed by tests, not by every export
+_RECORDED = 8  # likeliest tokens a position
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One verdict with the figure behind it."""
+
+    name: str
+    ok: bool
+    figure: float | str
+
+
+def probe_ids(golden: Mapping[str, Any], bos: int, limits: Limits, window: int | None) -> list[int]:
+    """A text in all languages, long enough to cross chunks, and the window where it is short."""
+    past = window + limits.chunk if window and window <= _SHORT_WINDOW else 2 * limits.chunk
+    ids = [bos, *(token for row in golden.values() for token in row["ids"])]
+    return ids[: min(limits.context, past + SINGLE_STEPS)]
+
+
+def step_logits(session: Session, ids: Sequence[int], singles: int = SINGLE_STEPS) -> Logits:
+    """Logits_NV of the last `singles` + 1 positions: chunks first, then one token at a time."""
+    session.reset()
+    first = max(1, len(ids) - singles)
+    rows = [session.prefill(ids[:first]).copy()]
+    rows += [session.step(token).copy() for token in ids[first:]]
+    return np.stack(rows)
+
+
+def log_softmax(logits_NV: Logits) -> NDArray[np.float64]:
+    """Log-probabilities_NV in double precision."""
+    shifted = logits_NV.astype(np.float64) - logits_NV.max(-1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return result
+
+
+def kl(reference_NV: Logits, other_NV: Logits) -> NDArray[np.float64]:
+    """KL_N; ids that are -inf in the reference do not count."""
+    p, q = log_softmax(reference_NV), log_softmax(other_NV)
+    seen = np.isfinite(p)
+    terms = np.exp(p, where=seen, out=np.zeros_like(p)) * np.subtract(
+        p, q, where=seen, out=np.zeros_like(p)
+    )
+    result: NDArray[np.float64] = np.maximum(terms.sum(-1), 0)
+    return result
+
+
+def record_probe(ids: Sequence[int], logits_NV: Logits, kl_bound: float) -> dict[str, Any]:
+    """What `replay_probe` compares with, on whichever machine the bundle lies later."""
+    logprobs_NV = log_softmax(logits_NV)
+    top = np.argsort(-logprobs_NV, kind="stable")[:, :_RECORDED]
+    rows = [
+        {"ids": ids_8.tolist(), "logprobs": [round(float(row[token]), 6) for token in ids_8]}
+        for ids_8, row in zip(top, logprobs_NV, strict=True)
+    ]
+    return {"ids": list(ids), "positions": rows, "kl_bound": kl_bound}
+
+
+def replay_probe(session: Session, probe: Mapping[str, Any]) -> Check:
+    """Run a recorded probe again; the figure is the KL over the recorded tokens and the rest."""
+    logits_NV = step_logits(session, probe["ids"], len(probe["positions"]) - 1)
+    figures = []
+    for row, logprobs_V in zip(probe["positions"], log_softmax(logits_NV), strict=True):
+        then, now = np.exp(row["logprobs"]), np.exp(logprobs_V[row["ids"]])
+        p, q = (np.append(x, max(1 - x.sum(), 1e-9)) for x in (then, now))
+        figures.append(max(0.0, float((p * np.log(p / q)).sum())))
+    figure = float(np.mean(figures))
+    return Check(name="program repeats its probe", ok=figure <= probe["kl_bound"], figure=figure)

@@ -1,0 +1,70 @@
+"""A bundle in, verdicts out: files, tokenizer, program; with its checkpoint, the model itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from export.errors import OptionsError
+from export.options import Limits
+from export.probe import PROBE_FILE, Check, probe_ids, replay_probe
+from runtime import Bundle, open_bundle
+
+
+def verify_bundle(folder: Path, source: Path | None = None) -> list[Check]:
+    """Checks of the bundle in `folder`, against the checkpoint `source` if there is one.
+
+    Raises BundleError where the bundle cannot be opened, ExportError where `source` is no match.
+    Without `source` an ONNX bundle is checked without torch.
+    """
+    bundle = open_bundle(folder)
+    golden = _read(folder / "golden_tokens.json")
+    checks = [
+        Check(name="files", ok=True, figure=f"{len(bundle.manifest.files)} hashes agree"),
+        _check_golden(bundle, golden),
+    ]
+    if PROBE_FILE in bundle.manifest.files:
+        checks.append(replay_probe(bundle.session(), _read(folder / PROBE_FILE)))
+    if source is not None:
+        checks += _check_model(bundle, golden, source)
+    return checks
+
+
+def _check_golden(bundle: Bundle, golden: dict[str, Any]) -> Check:
+    right = [
+        bundle.tokenizer.encode(row["text"], add_bos=False) == row["ids"] for row in golden.values()
+    ]
+    figure = f"{sum(right)} of {len(right)}"
+    return Check(name="golden token ids", ok=all(right), figure=figure)
+
+
+def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[Check]:
+    from export.backends import find_backend
+    from export.checkpoint import open_checkpoint
+    from export.golden import golden_tokens
+    from export.parity import float_model, measure, tail_logits
+    from quantize.quantizer import quantize_model
+    from quantize.recipe import find_recipe
+
+    checkpoint, manifest = open_checkpoint(source), bundle.manifest
+    if (
+        checkpoint.config.vocab_size != manifest.model.vocab_size
+        or len(checkpoint.config.layers) != manifest.model.layers
+    ):
+        raise OptionsError(f"{source} is another model than the one in {bundle.folder}")
+    same = golden_tokens(source / "tokenizer.json") == golden
+    limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
+    ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
+    model = quantize_model(checkpoint, find_recipe(str(manifest.recipe["name"])))
+    float_NV = tail_logits(float_model(checkpoint), ids)
+    parity, _ = measure(bundle.session(), model, find_backend(manifest.engine), ids, float_NV)
+    return [
+        Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts"),
+        parity.check,
+        Check(name="KL to fp32", ok=True, figure=parity.kl_to_fp32),
+        Check(name="same top-1 as fp32", ok=True, figure=parity.top1_agreement),
+    ]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

@@ -1,0 +1,112 @@
+"""The folder of a bundle in, a checked Bundle out: every file is the one that was exported."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from runtime.engines import ENGINES, load_engine
+from runtime.errors import (
+    BundleError,
+    ChangedFileError,
+    ChatTemplateError,
+    ManifestError,
+    MissingFileError,
+)
+from runtime.manifest import (
+    CHAT_TEMPLATE,
+    MANIFEST,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Manifest,
+    read_manifest,
+)
+from runtime.session import Session
+from runtime.template import ChatTemplate
+from runtime.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An opened bundle; its tokenizer, template and program are loaded when first asked for."""
+
+    folder: Path
+    manifest: Manifest
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer; raises BundleError if its file cannot be read."""
+        return Tokenizer(self.folder / TOKENIZER, self.manifest.tokens.bos)
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The chat template; raises ChatTemplateError if the bundle has none."""
+        if CHAT_TEMPLATE not in self.manifest.files:
+            raise ChatTemplateError(
+                f"{self.folder} has no chat template: its model is not tuned for chat; "
+                "give a text to complete instead"
+            )
+        try:
+            source = (self.folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+            config = json.loads((self.folder / TOKENIZER_CONFIG).read_bytes())
+        except ValueError as error:
+            raise BundleError(
+                f"{CHAT_TEMPLATE} or {TOKENIZER_CONFIG} in {self.folder} cannot be read: {error}; "
+                "export the bundle again"
+            ) from error
+        return ChatTemplate(source, config)
+
+    def session(self, *, threads: int | None = None) -> Session:
+        """Load the program into a new session at position 0, with its own caches.
+
+        threads: for arithmetic; None leaves the choice to the engine (one a physical core).
+        Raises EngineMissingError, ProgramError or OptionError.
+        """
+        engine = load_engine(self.manifest.engine)(self.folder, self.manifest, threads)
+        return Session(engine, self.tokenizer, self.manifest)
+
+
+def open_bundle(path: Path | str, *, check_hashes: bool = True) -> Bundle:
+    """Open the bundle in the folder `path`; nothing is loaded yet.
+
+    check_hashes: read every file once and compare its SHA-256; sizes are always compared.
+    Raises BundleError (see `errors`) with what is wrong with the folder.
+    """
+    folder = Path(path)
+    _locate(folder, MANIFEST)
+    manifest = read_manifest(folder)
+    if manifest.engine not in ENGINES:
+        raise ManifestError(
+            f"{folder} is for the engine {manifest.engine!r}; known: {', '.join(ENGINES)}"
+        )
+    for name, entry in manifest.files.items():
+        file = _locate(folder, name)
+        size_bytes = file.stat().st_size
+        if size_bytes != entry.bytes:
+            raise ChangedFileError(
+                f"{file} has {size_bytes} bytes, its manifest says {entry.bytes}; "
+                "copy the bundle again"
+            )
+        if check_hashes and _sha256(file) != entry.sha256:
+            raise ChangedFileError(
+                f"{file} has another SHA-256 than its manifest says; copy the bundle again"
+            )
+    return Bundle(folder=folder, manifest=manifest)
+
+
+def _locate(folder: Path, name: str) -> Path:
+    """Find the regular file of that name; a link that leads out of the folder is refused."""
+    path = folder / name
+    if not path.is_file():
+        raise MissingFileError(f"{path} is missing or not a file; expected a complete bundle")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise MissingFileError(
+            f"{path} is a link to {path.resolve()}, outside the bundle; copy the file itself"
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,67 @@
+"""The name of an engine in, the class that runs its programs out; nothing is imported before.
+
+Shape suffixes: V vocabulary.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import EngineMissingError
+from runtime.manifest import Manifest
+
+
+class Engine(Protocol):
+    """A loaded program and its caches."""
+
+    def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        """Feed 1 to `chunk` ids at `position`; logits_V after the last, the caller's own array.
+
+        Position 0 starts anew; any other must be the end of what was fed, or one that
+        `can_rewind` allows.
+        """
+
+    def can_rewind(self, position: int) -> bool:
+        """Whether a step at `position`, before the end, would see all the keys that it needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSource:
+    """Where an engine's class is, and what to install for it."""
+
+    module: str
+    name: str
+    package: str
+
+
+ENGINES: Mapping[str, EngineSource] = {
+    "onnx": EngineSource(
+        module="runtime.engines.onnx", name="OnnxEngine", package="onnxruntime==1.31.1"
+    ),
+    "executorch": EngineSource(
+        module="runtime.engines.executorch", name="ExecutorchEngine", package="executorch==1.5.1"
+    ),
+}
+
+
+def load_engine(name: str) -> Callable[[Path, Manifest, int | None], Engine]:
+    """Import an engine of the table; called with folder, manifest and threads, it loads a program.
+
+    Raises EngineMissingError if its package is not installed.
+    """
+    source = ENGINES[name]
+    try:
+        engine: Callable[[Path, Manifest, int | None], Engine] = getattr(
+            import_module(source.module), source.name
+        )
+    except ImportError as error:
+        raise EngineMissingError(
+            f"the bundle runs on {name}, which is not installed ({error}); "
+            f"pip install {source.package}"
+        ) from error
+    return engine

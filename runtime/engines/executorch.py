@@ -1,0 +1,64 @@
+"""An ExecuTorch program in, logits out; the program keeps its caches itself. Needs torch."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from runtime.errors import OptionError, ProgramError
+from runtime.manifest import Manifest
+
+with warnings.catch_warnings():  # its API calls itself experimental
+    warnings.simplefilter("ignore")
+    import executorch.kernels.quantized  # noqa: F401  registers operators
+    from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401  registers operators
+    from executorch.extension.pybindings import portable_lib
+
+
+class ExecutorchEngine:
+    """ExecuTorch on the CPU; see `Engine`.
+
+    threads: None leaves ExecuTorch's pool as it is; the pool is one for the whole process.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
+        context = manifest.limits.context
+        self._window = manifest.model.window
+        self._slots = {shape.slots for shape in manifest.cache if shape.slots < context}
+        self._written = 0
+        self._program = _load(folder / manifest.program, threads)
+
+    def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        """As `Engine.step`."""
+        inputs = (torch.tensor([list(ids)]), torch.tensor([position]))
+        logits_BTV = self._program.forward(inputs)[0]
+        end = position + len(ids)
+        self._written = end if position == 0 else max(self._written, end)
+        return np.array(logits_BTV[0, -1], np.float32)
+
+    def can_rewind(self, position: int) -> bool:
+        """As `Engine.can_rewind`.
+
+        Slot s of a ring holds the last position written with p % slots == s, so all from
+        written - slots on are there, and `position` sees from position - window + 1 on.
+        """
+        return position == 0 or all(self._keeps(position, slots) for slots in self._slots)
+
+    def _keeps(self, position: int, slots: int) -> bool:
+        assert self._window is not None
+        return max(0, position - self._window + 1) >= self._written - slots
+
+
+def _load(path: Path, threads: int | None) -> Any:
+    if threads is not None:
+        if threads < 1:
+            raise OptionError(f"threads is {threads}; expected at least 1")
+        portable_lib._unsafe_reset_threadpool(threads)
+    try:
+        return portable_lib._load_for_executorch(str(path))
+    except RuntimeError as error:
+        raise ProgramError(f"ExecuTorch does not load {path}: {error}") from error

@@ -1,0 +1,73 @@
+"""An ONNX program in, logits out; each cache is one buffer that ONNX Runtime updates in place."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from runtime.errors import OptionError, ProgramError
+from runtime.manifest import Manifest
+
+_SILENT_BELOW_ERROR = 3
+
+
+class OnnxEngine:
+    """ONNX Runtime on the CPU; see `Engine`.
+
+    threads: None lets ONNX Runtime take one a physical core.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
+        self._context, self._window = manifest.limits.context, manifest.model.window
+        self._slots = {shape.slots for shape in manifest.cache if shape.slots < self._context}
+        self._end = 0
+        self._ones = np.ones((1, self._context), np.int64)
+        session = _load(folder / manifest.program, threads)
+        self._session, self._binding = session, session.io_binding()
+        for index, shape in enumerate(manifest.cache):
+            for part in ("key", "value"):
+                zeros = np.zeros((1, shape.kv_heads, shape.slots, shape.head_dim), np.float32)
+                cache = ort.OrtValue.ortvalue_from_numpy(zeros)
+                self._binding.bind_ortvalue_input(f"past_key_values.{index}.{part}", cache)
+                self._binding.bind_ortvalue_output(f"present.{index}.{part}", cache)
+
+    def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        """As `Engine.step`."""
+        end = position + len(ids)
+        self._binding.bind_cpu_input("input_ids", np.array([ids], np.int64))
+        self._binding.bind_cpu_input("attention_mask", self._ones[:, :end])
+        self._binding.bind_output("logits", "cpu")
+        self._session.run_with_iobinding(self._binding)
+        self._end = end
+        logits_BTV = self._binding.get_outputs()[-1].numpy()
+        return np.array(logits_BTV[0, -1], np.float32)
+
+    def can_rewind(self, position: int) -> bool:
+        """As `Engine.can_rewind`: true until a window layer has moved its keys down."""
+        return position == 0 or all(
+            self._moves(position, slots) == self._moves(self._end, slots) for slots in self._slots
+        )
+
+    def _moves(self, end: int, slots: int) -> int:
+        """How often a window layer of `slots` has made room on the way to `end` positions.
+
+        A layer appends until it is full, drops its oldest slots - window + 1, and appends on.
+        """
+        assert self._window is not None
+        return max(0, -(-(end - slots) // (slots - self._window + 1)))
+
+
+def _load(path: Path, threads: int | None) -> ort.InferenceSession:
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads is {threads}; expected at least 1")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = _SILENT_BELOW_ERROR
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no other base
+        raise ProgramError(
+            f"onnxruntime {ort.__version__} does not load {path}: {error}"
+        ) from error

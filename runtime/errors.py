@@ -1,0 +1,83 @@
+"""What can go wrong from a bundle to tokens.
+
+RunError
+├── BundleError           the folder is not a bundle that can be run
+│   ├── MissingFileError     a file is missing, or leads out of the folder
+│   ├── ChangedFileError     a file is not, byte for byte, the one that was exported
+│   ├── VersionError         the bundle is of a format version that this runtime does not read
+│   ├── ManifestError        manifest.json is not JSON, or a key is missing or means nothing
+│   ├── EngineMissingError   the package that runs this bundle is not installed
+│   └── ProgramError         the engine does not load the program
+├── PromptError           what was asked cannot be fed to the model
+│   ├── EmptyPromptError     no text, or no tokens
+│   ├── PromptTooLongError   more tokens than the context has left
+│   ├── InvalidTextError     text that UTF-8 cannot write
+│   └── ChatTemplateError    no chat template, or one that refuses the messages
+├── OptionError           a number that a caller chose is out of its range
+│   └── SamplingError        ... or logits that cannot be sampled
+└── RewindError           the caches no longer hold what the position needs
+"""
+
+
+class RunError(Exception):
+    """Base of all errors of the runtime; the message says what was found and the way out."""
+
+
+class BundleError(RunError):
+    """The folder is not a bundle that can be run."""
+
+
+class MissingFileError(BundleError):
+    """A file is missing, or leads out of the folder."""
+
+
+class ChangedFileError(BundleError):
+    """A file is not, byte for byte, the one that was exported."""
+
+
+class VersionError(BundleError):
+    """The bundle is of a format version that this runtime does not read."""
+
+
+class ManifestError(BundleError):
+    """manifest.json is not JSON, or a key is missing or means nothing."""
+
+
+class EngineMissingError(BundleError):
+    """The package that runs this bundle is not installed."""
+
+
+class ProgramError(BundleError):
+    """The engine does not load the program."""
+
+
+class PromptError(RunError):
+    """What was asked cannot be fed to the model."""
+
+
+class EmptyPromptError(PromptError):
+    """No text, or no tokens."""
+
+
+class PromptTooLongError(PromptError):
+    """More tokens than the context has left."""
+
+
+class InvalidTextError(PromptError):
+    """Text that UTF-8 cannot write."""
+
+
+class ChatTemplateError(PromptError):
+    """No chat template, or one that refuses the messages."""
+
+
+class OptionError(RunError):
+    """A number that a caller chose is out of its range."""
+
+
+class SamplingError(OptionError):
+    """Sampling options out of range, or logits that cannot be sampled."""
+
+
+class RewindError(RunError):
+    """The caches no longer hold what the position needs."""

@@ -1,0 +1,74 @@
+"""Chat messages in, the prompt's text out, rendered in a sandbox as transformers does."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from runtime.errors import ChatTemplateError
+
+Message = Mapping[str, Any]
+
+
+class ChatTemplate:
+    """A jinja2 template, compiled once; `tokenizer_config` names BOS and EOS.
+
+    Raises ChatTemplateError for a template with a syntax error.
+    """
+
+    def __init__(self, source: str, tokenizer_config: Mapping[str, Any]) -> None:
+        from jinja2 import TemplateSyntaxError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.filters["tojson"] = _tojson
+        environment.globals["raise_exception"] = _raise_exception
+        environment.globals["strftime_now"] = _strftime_now
+        try:
+            self._template = environment.from_string(source)
+        except TemplateSyntaxError as error:
+            raise ChatTemplateError(
+                f"the chat template is broken in line {error.lineno}: {error.message}; "
+                "export the bundle again"
+            ) from error
+        self._special = {
+            key: _token_text(tokenizer_config.get(key)) for key in ("bos_token", "eos_token")
+        }
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+        """Text of the conversation `messages` (rows of `role` and `content`), BOS included.
+
+        add_generation_prompt: end with the opening of the model's answer.
+        Raises ChatTemplateError with the reason that the template gives.
+        """
+        if not messages:
+            raise ChatTemplateError("there are no messages; expected at least one of role 'user'")
+        try:
+            return self._template.render(
+                messages=messages, add_generation_prompt=add_generation_prompt, **self._special
+            )
+        except Exception as error:  # a template can raise anything
+            raise ChatTemplateError(f"the chat template refuses the messages: {error}") from error
+
+
+def _token_text(token: Any) -> str:
+    """Read a token of tokenizer_config.json: its text, or an object that holds it."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text or ""
+
+
+def _raise_exception(message: str) -> None:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)
+
+
+def _strftime_now(pattern: str) -> str:
+    return datetime.now().strftime(pattern)
+
+
+def _tojson(value: Any, indent: int | None = None) -> str:
+    """Jinja's own filter escapes HTML, which no prompt wants."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)

@@ -1,0 +1,72 @@
+"""Text in, token ids out, and back; a thin layer over Hugging Face's tokenizers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers.decoders import DecodeStream
+
+from runtime.errors import BundleError, InvalidTextError
+
+
+class Tokenizer:
+    """The tokenizer of a bundle; special tokens written in a text are read as such."""
+
+    def __init__(self, path: Path, bos: int) -> None:
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise BundleError(f"{path} is not a tokenizer: {error}; export it again") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._bos = bos
+
+    def encode(self, text: str, *, add_bos: bool = True) -> list[int]:
+        """Ids of `text`; with `add_bos`, BOS comes first, also where the text writes it itself.
+
+        Raises InvalidTextError for lone surrogates, which no UTF-8 text holds.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidTextError(
+                f"character {error.start} is the lone surrogate U+{ord(text[error.start]):04X}; "
+                "expected text that was decoded from UTF-8 or well-formed UTF-16"
+            ) from error
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if add_bos and ids[:1] != [self._bos]:
+            ids.insert(0, self._bos)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids` without special tokens; broken characters become U+FFFD."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def stream(self) -> "TextStream":
+        """Begin a stream that turns ids into text one by one."""
+        return TextStream(self._tokenizer)
+
+
+class TextStream:
+    """Ids in, pieces of text out; the pieces joined are the text of all ids."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._held: list[int] = []
+
+    def add(self, token: int) -> str:
+        """Take `token`; the text that it completes, empty while a character is not whole."""
+        self._held.append(token)
+        piece = self._stream.step(self._tokenizer, token)
+        if not piece:
+            return ""
+        self._held.clear()
+        return piece
+
+    def flush(self) -> str:
+        """End the text: what is held back, with U+FFFD for a character that never became whole."""
+        rest = self._tokenizer.decode(self._held, skip_special_tokens=True)
+        self._held.clear()
+        self._stream = DecodeStream(skip_special_tokens=True)
+        return rest

@@ -1,0 +1,37 @@
+"""Bundles and models that several tests share; each is made once a session."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from export.checkpoint import Checkpoint, open_checkpoint
+from export.options import ExportOptions
+from export.pipeline import ExportedBundle, export_bundle
+
+ASSETS = Path(__file__).parent / "assets"
+NANO, UDHR = ASSETS / "nano", ASSETS / "udhr"
+
+
+@pytest.fixture(scope="session")
+def nano() -> Checkpoint:
+    """The small trained model: 8 layers, window 128, 67 languages."""
+    return open_checkpoint(NANO)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[ExportedBundle]]:
+    """Recipe -> both engines' bundles of nano, context 1024, chunk 64, verified."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return {
+        recipe: export_bundle(
+            NANO, folder / recipe, ExportOptions(backend="both", recipe=recipe, chunk=64)
+        )
+        for recipe in ("fp32", "int8", "int4")
+    }
+
+
+@pytest.fixture(scope="session")
+def bundles(exported: Mapping[str, list[ExportedBundle]]) -> Mapping[str, Path]:
+    """Engine -> the int4 bundle."""
+    return {bundle.backend: bundle.path for bundle in exported["int4"]}

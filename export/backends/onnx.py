@@ -297,17 +297,19 @@ class OnnxBackend:
 def _save(model: onnx_ir.Model, folder: Path) -> None:
     """Write graph and weights; tensors that share memory share their place in the file."""
     places: dict[tuple[int, int], int] = {}
+    alive: list[np.ndarray[Any, Any]] = []
     with (folder / DATA_FILE).open("wb") as file:
         for value in model.graph.initializers.values():
             tensor = value.const_value
             if tensor is None or tensor.nbytes < _SMALL_BYTES:
                 continue
-            array = np.ascontiguousarray(tensor.numpy())
+            array = tensor.numpy()
+            alive.append(array)  # else another array could get its address
             key = (array.__array_interface__["data"][0], tensor.nbytes)
             if key not in places:
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
                 places[key] = file.tell()
-                array.tofile(file)
+                np.ascontiguousarray(array).tofile(file)
             value.const_value = onnx_ir.ExternalTensor(
                 DATA_FILE,
                 places[key],

@@ -22,7 +22,7 @@ with warnings.catch_warnings():  # its API calls itself experimental
 class ExecutorchEngine:
     """ExecuTorch on the CPU; see `Engine`.
 
-    threads: None leaves ExecuTorch's pool as it is; the pool is one for the whole process.
+    threads: None leaves the pools of threads as they are; they are the whole process's.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
@@ -30,15 +30,16 @@ class ExecutorchEngine:
         self._window = manifest.model.window
         self._slots = {shape.slots for shape in manifest.cache if shape.slots < context}
         self._written = 0
-        self._program = _load(folder / manifest.program, threads)
+        self._forward = _load(folder / manifest.program, threads)
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Engine.step`."""
         inputs = (torch.tensor([list(ids)]), torch.tensor([position]))
-        logits_BTV = self._program.forward(inputs)[0]
+        logits_BTV: torch.Tensor = self._forward(inputs)[0]
         end = position + len(ids)
         self._written = end if position == 0 else max(self._written, end)
-        return np.array(logits_BTV[0, -1], np.float32)
+        logits_V: NDArray[np.float32] = logits_BTV[0, -1].numpy().copy()
+        return logits_V
 
     def can_rewind(self, position: int) -> bool:
         """As `Engine.can_rewind`.
@@ -57,8 +58,10 @@ def _load(path: Path, threads: int | None) -> Any:
     if threads is not None:
         if threads < 1:
             raise OptionError(f"threads is {threads}; expected at least 1")
+        # XNNPACK uses the one pool, attention the other; of unlike sizes, they fight for the cores.
         portable_lib._unsafe_reset_threadpool(threads)
+        torch.set_num_threads(threads)
     try:
-        return portable_lib._load_for_executorch(str(path))
+        return portable_lib._load_program(str(path)).load_method("forward")
     except RuntimeError as error:
         raise ProgramError(f"ExecuTorch does not load {path}: {error}") from error

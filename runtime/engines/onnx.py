@@ -42,7 +42,8 @@ class OnnxEngine:
         self._session.run_with_iobinding(self._binding)
         self._end = end
         logits_BTV = self._binding.get_outputs()[-1].numpy()
-        return np.array(logits_BTV[0, -1], np.float32)
+        logits_V: NDArray[np.float32] = logits_BTV[0, -1].copy()
+        return logits_V
 
     def can_rewind(self, position: int) -> bool:
         """As `Engine.can_rewind`: true until a window layer has moved its keys down."""

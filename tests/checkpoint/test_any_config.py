@@ -67,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(changes([*CONFIG, *OTHER_KEYS]))
 def test_config_is_parsed_or_refused(change: dict[str, Any]) -> None:
     with contextlib.suppress(ConfigError):
@@ -89,7 +89,7 @@ def test_checkpoint_opens_or_is_refused(whole: Path, name: str) -> None:
     text = path.read_text(encoding="utf-8")
     original = json.loads(text)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(changes([*original]))
     def check(change: dict[str, Any]) -> None:
         path.write_text(json.dumps(changed(original, change)), encoding="utf-8")

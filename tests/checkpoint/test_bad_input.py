@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_checkpoint import ABSENT, CONFIG, write_index
+from tiny_checkpoint import ABSENT, write_index
 from torch import Tensor
 
 from export.checkpoint import Checkpoint, open_checkpoint
@@ -15,11 +15,9 @@ from export.errors import (
     CheckpointError,
     ConfigError,
     ExportError,
-    OptionsError,
     TensorError,
     TokenizerError,
 )
-from export.options import DEFAULT_CONTEXT, ExportOptions, Limits
 
 EditConfig = Callable[..., None]
 Shard = Callable[[], dict[str, Any]]
@@ -250,7 +248,8 @@ def test_value_not_finite(
 def test_zero_biases_are_dropped(folder: Path, tensors: dict[str, Tensor]) -> None:
     biases = {f"{Q_PROJ}.bias": torch.zeros(8), "model.norm.bias": torch.zeros(8)}
     save(folder, {**tensors, **biases})
-    assert read_all(open_checkpoint(folder)).keys() == tensors.keys()
+    checkpoint = open_checkpoint(folder)
+    assert read_all(checkpoint).keys() == checkpoint.files.keys() == tensors.keys()
 
 
 @pytest.mark.parametrize("value", [1e-30, -1.0, torch.nan])
@@ -377,29 +376,3 @@ def test_config_is_refused_before_the_weights_are_read(
     (folder / SINGLE).write_bytes(b"")
     edit_config(use_qk_norm=True)
     refused(folder, ConfigError, "use_qk_norm")
-
-
-# Options
-
-
-@pytest.mark.parametrize(("context", "chunk"), [(8, 0), (8, -1)])
-def test_chunk_below_one(context: int, chunk: int) -> None:
-    with pytest.raises(OptionsError, match=rf"chunk is {chunk}; expected at least 1"):
-        Limits(context=context, chunk=chunk)
-
-
-def test_context_below_chunk() -> None:
-    with pytest.raises(OptionsError, match="context 100 is below the chunk 128; raise --context"):
-        ExportOptions(context=100).limits(1024)
-
-
-def test_context_above_the_checkpoint() -> None:
-    with pytest.raises(OptionsError, match=r"2048 is above .* 1024; use --context 1024 or less"):
-        ExportOptions(context=2048).limits(CONFIG["max_position_embeddings"])
-
-
-def test_context_is_chosen_by_the_checkpoint() -> None:
-    assert ExportOptions().limits(1024) == Limits(context=1024, chunk=128)
-    assert ExportOptions().limits(500_000) == Limits(context=DEFAULT_CONTEXT, chunk=128)
-    assert ExportOptions(context=500_000).limits(500_000).context == 500_000
-    assert ExportOptions().limits(64) == Limits(context=64, chunk=64)

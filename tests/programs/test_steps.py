@@ -1,0 +1,101 @@
+"""L3: the program equals the eager model step by step, and the comparison can fail."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.backends import BACKENDS
+from export.backends import executorch as executorch_backend
+from export.checkpoint import Checkpoint
+from export.decoder.reference import reference_logits
+from quantize.quantizer import quantize_model
+from quantize.recipe import RECIPES
+from runtime import Session
+from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed, opened
+
+pytestmark = pytest.mark.l3
+
+UNUSED = slice(10240, 10300)
+TOLERANCE = 1e-4
+CHUNKINGS = {
+    "one by one": [1] * LIMITS.context,
+    "to the edge - 1": [4, 3, 1, 1, 1, 1, 4, 4, 4, 1, 1],
+    "to the edge": [4, 4, 1, 1, 1, 4, 1, 4, 4],
+    "to the edge + 1": [4, 4, 1, 4, 4, 4, 3, 1, 1],
+    "to two windows": [4, 4, 4, 4, 1, 1, 1, 4],
+    "ragged": [3, 2, 4, 1, 4, 3, 3, 4, 1, 2, 4, 4, 4, 1],
+}
+
+
+def reference(checkpoint: Checkpoint, ids: list[int], recipe: str = "fp32") -> np.ndarray:
+    """Logits_TV of the eager model at every position; -inf where no token is."""
+    model = quantize_model(checkpoint, RECIPES[recipe])
+    logits = reference_logits(model, torch.tensor([ids]))[0].numpy()
+    logits[:, UNUSED] = -np.inf
+    return logits
+
+
+def difference(session: Session, ids: list[int], expected: np.ndarray) -> float:
+    """Largest difference of any logit, over all chunkings."""
+    worst = 0.0
+    for lengths in CHUNKINGS.values():
+        for position, logits in fed(session, ids, lengths).items():
+            used = np.isfinite(expected[position])
+            assert (np.isfinite(logits) == used).all()
+            worst = max(worst, np.abs(logits[used] - expected[position][used]).max())
+    return worst
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_program_equals_model_at_every_step(
+    tiny: Checkpoint, ids: list[int], backend: str, make_bundle: MakeBundle
+) -> None:
+    session = opened(make_bundle(tiny, backend))
+    assert difference(session, ids, reference(tiny, ids)) < TOLERANCE
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "mutant", ["window - 1", "window + 1", "rope on the global layer", "half-split rope"]
+)
+def test_mutant_is_found(
+    tiny: Checkpoint,
+    ids: list[int],
+    backend: str,
+    mutant: str,
+    make_bundle: MakeBundle,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layers = tiny.config.layers
+    if mutant.startswith("window"):
+        window = WINDOW + (1 if "+" in mutant else -1)
+        layers = tuple(replace(layer, window=layer.window and window) for layer in layers)
+    if mutant.startswith("rope"):
+        layers = tuple(replace(layer, rotary=True) for layer in layers)
+    if mutant.startswith("half"):
+        monkeypatch.setattr(executorch_backend, "rotate", half_split_rotate)
+    folder = make_bundle(replace(tiny, config=replace(tiny.config, layers=layers)), backend)
+    if mutant.startswith("half") and backend == "onnx":
+        set_half_split(folder)
+    assert difference(opened(folder), ids, reference(tiny, ids)) > 100 * TOLERANCE
+
+
+def half_split_rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotate as Llama does: the pairs are (0, E/2), (1, E/2 + 1) ..."""
+    low, high = x.chunk(2, -1)
+    cos, sin = cos[:, None], sin[:, None]
+    return torch.cat((low * cos - high * sin, high * cos + low * sin), -1)
+
+
+def set_half_split(folder: Path) -> None:
+    """Clear `rotary_interleaved` in all attention nodes of an ONNX bundle."""
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "rotary_interleaved":
+                attribute.i = 0
+    onnx.save(model, folder / "model.onnx")

@@ -1,0 +1,75 @@
+"""Messages to a prompt: rendered as transformers does, with one BOS, in a sandbox."""
+
+from pathlib import Path
+
+import pytest
+from tiny_bundle import BOS, TURN, byte_ids, write_bundle
+
+from runtime import ChatTemplate, ChatTemplateError, open_bundle
+
+SOURCE = """{{ bos_token }}
+{%- for message in messages %}
+    {%- if message.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}
+    {{- message['content'] }}<TURN>
+{%- endfor %}
+{%- if add_generation_prompt %}A:{% endif %}"""
+CONFIG = {"bos_token": "<BOS>", "eos_token": "<EOS>"}
+USER = {"role": "user", "content": "hi"}
+
+
+def test_a_rendered_prompt_has_one_bos(tmp_path: Path) -> None:
+    bundle = open_bundle(write_bundle(tmp_path / "chat", template=SOURCE))
+    text = bundle.template.render([USER])
+    assert text == "<BOS>hi<TURN>A:"
+    assert bundle.tokenizer.encode(text) == [BOS, *byte_ids("hi"), TURN, *byte_ids("A:")]
+    assert bundle.template.render([USER], add_generation_prompt=False) == "<BOS>hi<TURN>"
+
+
+def test_a_bundle_without_template(folder: Path) -> None:
+    with pytest.raises(ChatTemplateError, match="has no chat template"):
+        _ = open_bundle(folder).template
+
+
+def test_a_template_that_is_not_text(tmp_path: Path) -> None:
+    from tiny_bundle import manifest, write_manifest
+
+    from runtime import BundleError
+
+    bundle = write_bundle(tmp_path / "chat", template="")
+    (bundle / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(BundleError, match="cannot be read"):
+        _ = open_bundle(write_manifest(bundle, manifest())).template
+
+
+def test_the_reason_of_a_refusal_is_told() -> None:
+    with pytest.raises(ChatTemplateError, match="no system role"):
+        ChatTemplate(SOURCE, CONFIG).render([{"role": "system", "content": "x"}])
+
+
+def test_no_messages() -> None:
+    with pytest.raises(ChatTemplateError, match="no messages"):
+        ChatTemplate(SOURCE, CONFIG).render([])
+
+
+def test_a_syntax_error_names_its_line() -> None:
+    with pytest.raises(ChatTemplateError, match="line 2"):
+        ChatTemplate("a\n{% if %}", CONFIG)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ messages.append(1) }}", "{{ 1 // 0 }}",
+     "{{ range(10 ** 9) | list }}"],
+)  # fmt: skip
+def test_a_hostile_template_is_stopped(source: str) -> None:
+    with pytest.raises(ChatTemplateError, match="refuses the messages"):
+        ChatTemplate(source, CONFIG).render([USER])
+
+
+def test_what_transformers_templates_rely_on() -> None:
+    source = (
+        "{%- for m in messages %}\n    {% if loop.index > 1 %}{% break %}{% endif %}\n"
+        "{{ m | tojson }}{% endfor %}{{ eos_token }}{{ strftime_now('%%') }}"
+    )
+    rendered = ChatTemplate(source, CONFIG).render([{"role": "user", "content": "<é>"}, USER])
+    assert rendered == '{"role": "user", "content": "<é>"}<EOS>%'

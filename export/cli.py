@@ -108,8 +108,10 @@ def run(
 
     Example: tinyaya-export run aya/onnx --prompt "Habari ya" --max-tokens 40
     """
-    from runtime import Sampler, generate, open_bundle
+    from runtime import EmptyPromptError, Sampler, generate, open_bundle
 
+    if not prompt:
+        raise EmptyPromptError("the prompt is empty; expected some text to continue")
     opened = open_bundle(bundle)
     chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     sampling = asdict(opened.manifest.sampling)

@@ -6,9 +6,7 @@ then read by that library, by ExecuTorch's and by onnxruntime-genai's, and no id
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import onnx
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from export.errors import TokenizerError
+from runtime.native_stderr import hidden_native_stderr
 
 TOKENIZER_FILE = "tokenizer.json"
 Golden = Mapping[str, Mapping[str, Any]]
@@ -41,7 +40,7 @@ def prove_tokenizer(golden: Golden, folder: Path, scratch: Path) -> dict[str, st
     """
     results = {}
     for client, load in _CLIENTS.items():
-        with _quiet_stderr():
+        with hidden_native_stderr():  # notes on regular expressions
             encode = load(_client_folder(folder, scratch))
             wrong = {name for name, row in golden.items() if encode(row["text"]) != row["ids"]}
         if unexpected := wrong - KNOWN_LIMITS.get(client, set()):
@@ -109,17 +108,3 @@ def _client_folder(folder: Path, scratch: Path) -> Path:
     }
     (scratch / "genai_config.json").write_text(json.dumps(config), encoding="utf-8")
     return scratch
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Hide what C++ libraries write there themselves (notes on regular expressions)."""
-    sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -37,7 +37,7 @@ def plan_export(checkpoint: Checkpoint, recipe: Recipe, limits: Limits, backend:
     weights = weights_bytes(config, recipe, backend)
     cache = kv_cache_bytes(config, limits)
     rope = 2 * limits.context * config.layers[0].head_dim // 2 * _FLOAT_BYTES
-    tokenizer = 2 * (checkpoint.folder / "tokenizer.json").stat().st_size
+    tokenizer = (checkpoint.folder / "tokenizer.json").stat().st_size
     bundle = weights + rope + tokenizer + footprint.graph_bytes * len(config.layers)
     step = limits.chunk * (8 * config.width + 3 * config.ffn_width) * _FLOAT_BYTES
     logits = config.vocab_size * _FLOAT_BYTES

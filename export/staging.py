@@ -26,7 +26,7 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
     staging = target.parent / f".{target.name}.partial-{os.getpid()}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)
+        _clear_leftovers(target)
         staging.mkdir()
         yield staging
         _publish(staging, target)
@@ -46,6 +46,15 @@ def check_target(target: Path, *, force: bool) -> None:
         raise TargetError(f"{target} is a folder that is no bundle; it is not replaced")
     if not target.is_dir():
         raise TargetError(f"{target} is a file; choose another --out")
+
+
+def _clear_leftovers(target: Path) -> None:
+    """Remove what exports to `target` left that were killed."""
+    for kind in ("partial", "old"):
+        for path in target.parent.glob(f".{target.name}.{kind}-*"):
+            process = path.name.rpartition("-")[2]
+            if process == str(os.getpid()) or not Path("/proc", process).exists():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _publish(staging: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -78,22 +79,23 @@ def print_manifest(bundle: Bundle) -> None:
 
 
 def print_demo(result: "DemoResult") -> None:
-    """The table of the demo and what each bundle says."""
+    """Print the table of the demo and what each bundle says; KL in thousandths of a nat."""
     console = Console()
-    table = Table(title=f"{result.model}, {result.languages} languages")
-    for column in (
-        "recipe", "engine", "MB", "KL of the recipe", "program to recipe", "KL to fp32",
-        "same top-1", "prefill tok/s", "decode tok/s",
-    ):  # fmt: skip
-        table.add_column(column, justify="left" if column in ("recipe", "engine") else "right")
+    table = Table(title=f"{result.model}, {result.languages} languages", box=SIMPLE_HEAD)
+    for column in ("recipe", "engine"):
+        table.add_column(column)
+    for column in ("MB", "recipe\nKL mnat", "program\nshare", "fp32\nKL mnat", "same\ntop-1"):
+        table.add_column(column, justify="right")
+    for column in ("prefill\ntok/s", "decode\ntok/s"):
+        table.add_column(column, justify="right")
     for row in result.rows:
         table.add_row(
             row.recipe,
             row.engine,
             f"{row.bundle_bytes / 1e6:.1f}",
-            f"{row.kl_of_recipe:.2e}",
+            f"{row.kl_of_recipe * 1000:.3f}",
             f"{row.program_share:.4f}",
-            f"{row.kl_to_fp32:.2e}",
+            f"{row.kl_to_fp32 * 1000:.3f}",
             f"{row.top1_agreement:.1%}",
             f"{row.prefill_tokens_per_s:.0f}",
             f"{row.decode_tokens_per_s:.0f}",

@@ -5,6 +5,7 @@ tokenizers get two splits wrong without a warning; one merged split is exact in 
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -106,7 +107,10 @@ def _chat_template(folder: Path, files: Mapping[str, Any]) -> str | None:
         return path.read_text(encoding="utf-8")
     template = files.get("chat_template")
     if isinstance(template, list):  # several named templates
-        template = {row["name"]: row["template"] for row in template}.get("default")
+        rows = [row for row in template if isinstance(row, dict)]
+        template = next((row.get("template") for row in rows if row.get("name") == "default"), None)
+    if not isinstance(template, str | None):
+        raise TokenizerError(f"{folder}: chat_template is {template!r}; expected a jinja template")
     return template
 
 
@@ -120,11 +124,15 @@ def _sampling(generation: Mapping[str, Any]) -> dict[str, float]:
     """Temperature (0: greedy), top-k (0: off) and top-p (1: off), as transformers reads them."""
     if not generation.get("do_sample", False):
         return {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
-    return {
-        "temperature": float(generation.get("temperature") or 1.0),
-        "top_k": int(generation.get("top_k") or 0),
-        "top_p": float(generation.get("top_p") or 1.0),
-    }
+    defaults = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    return {key: _number(generation, key, default) for key, default in defaults.items()}
+
+
+def _number(generation: Mapping[str, Any], key: str, default: float) -> float:
+    value = generation.get(key) or default
+    if not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        raise TokenizerError(f"generation_config.json says {key} = {value!r}; expected a number")
+    return type(default)(value)
 
 
 def _merged(definition: Mapping[str, Any]) -> dict[str, Any]:

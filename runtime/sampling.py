@@ -52,7 +52,7 @@ class Sampler:
         sums_K = np.cumsum(weights_K)
         kept = int(np.searchsorted(sums_K, self._top_p * sums_K[-1])) + 1
         point = self._random.random() * sums_K[kept - 1]
-        return int(ids_K[min(int(np.searchsorted(sums_K, point, side="right")), kept - 1)])
+        return int(ids_K[np.searchsorted(sums_K, point)])
 
     def _candidates(self, logits_V: Logits) -> NDArray[np.intp]:
         """Find the `top_k` likeliest ids, likeliest first."""

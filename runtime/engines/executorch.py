@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import OptionError, ProgramError
 from runtime.manifest import Manifest
+from runtime.native_stderr import hidden_native_stderr
 
 with warnings.catch_warnings():  # its API calls itself experimental
     warnings.simplefilter("ignore")
@@ -38,7 +39,7 @@ class ExecutorchEngine:
         logits_BTV: torch.Tensor = self._forward(inputs)[0]
         end = position + len(ids)
         self._written = end if position == 0 else max(self._written, end)
-        logits_V: NDArray[np.float32] = logits_BTV[0, -1].numpy().copy()
+        logits_V: NDArray[np.float32] = logits_BTV[0, -1].numpy()
         return logits_V
 
     def can_rewind(self, position: int) -> bool:
@@ -62,6 +63,7 @@ def _load(path: Path, threads: int | None) -> Any:
         portable_lib._unsafe_reset_threadpool(threads)
         torch.set_num_threads(threads)
     try:
-        return portable_lib._load_program(str(path)).load_method("forward")
+        with hidden_native_stderr():  # cpuinfo's notes on what /sys lacks
+            return portable_lib._load_program(str(path)).load_method("forward")
     except RuntimeError as error:
         raise ProgramError(f"ExecuTorch does not load {path}: {error}") from error

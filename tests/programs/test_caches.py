@@ -60,9 +60,7 @@ def onnx_session(
     folder, backend = tmp_path_factory.mktemp("onnx"), find_backend("onnx")
     model = quantize_model(tiny, RECIPES["fp32"])
     backend.lower(trace_model(model, LIMITS, backend), tiny.tokenizer).write(folder)
-    return onnxruntime.InferenceSession(
-        folder / "model.onnx", providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
 
 
 def resident(end: int, slots: int) -> int:

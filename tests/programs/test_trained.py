@@ -118,9 +118,7 @@ def our_greedy(folder: Path, count: int) -> tuple[list[int], list[int], str]:
     bundle = open_bundle(folder)
     prompt_ids = bundle.tokenizer.encode(PROMPT)
     tokens = list(
-        generate(
-            bundle.session(), prompt_ids, max_tokens=count, sampler=Sampler(temperature=0.0)
-        )
+        generate(bundle.session(), prompt_ids, max_tokens=count, sampler=Sampler(temperature=0.0))
     )
     return prompt_ids, [token.id for token in tokens], "".join(token.text for token in tokens)
 

@@ -129,12 +129,22 @@ def test_an_unknown_version(folder: Path, version: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "{}", '{"format": "other"}', "[" * 100_000, '{"a": NaN}',
-     '{"a":1,"a":2}'],
-)  # fmt: skip
+    ["", "{", "[]", "null", "{}", '{"format": "other"}', "[" * 100_000],
+)
 def test_what_is_no_manifest(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_text(text)
     with pytest.raises(ManifestError, match=r"manifest\.json"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [('"later": NaN', "NaN is not JSON"), ('"engine": "onnx"', "a key is there twice")],
+)
+def test_json_that_readers_take_differently(folder: Path, row: str, message: str) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text()[:-1] + f", {row}}}")
+    with pytest.raises(ManifestError, match=message):
         open_bundle(folder)
 
 

@@ -1,0 +1,180 @@
+"""Bad input: one line that says what was found and the way out, exit code 2, target untouched."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from export.backends import onnx as onnx_backend
+from runtime import open_bundle
+from tests.cli.conftest import Command, Result
+from tests.conftest import NANO
+
+
+def assert_refused(result: Result, *words: str, code: int = 2) -> None:
+    assert result.code == code
+    assert result.out == ""
+    lines = result.err.strip().splitlines()
+    assert len(lines) == 1, result.err
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--recipe", "int3"), ("int3", "fp32, int8, int4")),
+        (("--backend", "tflite"), ("tflite", "onnx, executorch, both")),
+        (("--context", 32), ("context 32", "chunk 128", "--context")),
+        (("--context", 4096), ("4096", "max_position_embeddings 1024")),
+        (("--chunk", 0), ("chunk is 0",)),
+    ],
+)
+def test_export_refuses_options(
+    command: Command, tmp_path: Path, options: tuple, words: tuple
+) -> None:
+    assert_refused(command("export", NANO, "--out", tmp_path / "out", *options), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_needs_force_to_replace(
+    command: Command, tmp_path: Path, bundles: Mapping[str, Path]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(bundles["onnx"], out)
+    before = (out / "manifest.json").read_bytes()
+    assert_refused(command("export", NANO, "--out", out), "exists", "--force")
+    assert (out / "manifest.json").read_bytes() == before
+    assert command("export", NANO, "--out", out, "--force", "--no-verify").code == 0
+    assert (out / "manifest.json").read_bytes() != before
+
+
+def test_export_never_replaces_a_folder_that_is_no_bundle(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    assert_refused(command("export", NANO, "--out", tmp_path, "--force"), "no bundle")
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+def test_export_to_a_place_that_cannot_be_written(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert_refused(command("export", NANO, "--out", tmp_path / "file" / "out"), "cannot write")
+    assert_refused(command("export", NANO, "--out", "/proc/out"), "/proc", "choose another --out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_export_refuses_when_the_disk_will_not_suffice(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 1000))
+    assert_refused(command("export", NANO, "--out", tmp_path / "out"), "disk", "GB", "free")
+
+
+def test_export_refuses_when_memory_will_not_suffice(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.plan.available_memory_bytes", lambda: 1000)
+    assert_refused(command("export", NANO, "--out", tmp_path / "out"), "memory", "GB")
+
+
+def test_disk_full_in_the_middle_leaves_nothing(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(model: object, folder: Path) -> None:
+        (folder / "model.onnx.data").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(onnx_backend, "_save", full)
+    assert_refused(command("export", NANO, "--out", tmp_path / "out"), "disk", "full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_program_is_not_published(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = onnx_backend.rope_table
+    monkeypatch.setattr(
+        onnx_backend, "rope_table", lambda context, size, theta: right(context, size, theta / 2)
+    )
+    result = command("export", NANO, "--out", tmp_path / "out")
+    assert_refused(result, "differs from the quantized model", code=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("delay_s", [0.5, 3.0, 6.0, 7.5, 8.5])
+def test_killed_export_leaves_the_old_bundle(
+    bundles: Mapping[str, Path], tmp_path: Path, delay_s: float
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(bundles["onnx"], out)
+    arguments = ["export", str(NANO), "--out", str(out), "--force", "--recipe", "int8"]
+    process = subprocess.Popen([sys.executable, "-m", "export.cli", *arguments])
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if out.exists():
+        open_bundle(out)  # checks every hash
+
+
+def test_next_export_clears_what_a_killed_one_left(command: Command, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    leftovers = [tmp_path / f".out.{kind}-{dead.pid}" for kind in ("partial", "old")]
+    for leftover in leftovers:
+        leftover.mkdir()
+    alive = tmp_path / f".out.partial-{os.getppid()}"
+    alive.mkdir()
+    assert command("export", NANO, "--out", tmp_path / "out", "--no-verify").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", alive.name])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("", ("empty",)),
+        ("word " * 4000, ("1024",)),
+        ("bad \udcff byte", ("UTF-8",)),
+    ],
+)
+def test_run_refuses_prompts(
+    command: Command, bundles: Mapping[str, Path], prompt: str, words: tuple
+) -> None:
+    assert_refused(command("run", bundles["onnx"], "--prompt", prompt), *words)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--temperature", -1), "temperature"),
+        (("--top-p", 0), "top_p"),
+        (("--top-k", -2), "top_k"),
+        (("--max-tokens", 0), "max_tokens"),
+        (("--threads", 0), "threads"),
+    ],
+)
+def test_run_refuses_options(
+    command: Command, bundles: Mapping[str, Path], options: tuple, word: str
+) -> None:
+    assert_refused(command("run", bundles["onnx"], "--prompt", "Hi", *options), word)
+
+
+def test_commands_refuse_a_folder_that_is_no_bundle(command: Command, tmp_path: Path) -> None:
+    for name in ("inspect", "verify"):
+        assert_refused(command(name, tmp_path), "manifest.json")
+    assert_refused(command("run", tmp_path, "--prompt", "Hi"), "manifest.json")
+
+
+def test_verify_refuses_another_checkpoint(
+    command: Command, bundles: Mapping[str, Path], tmp_path: Path
+) -> None:
+    assert_refused(command("verify", bundles["onnx"], "--against", tmp_path), "config.json")
+
+
+def test_unknown_option_is_wrong_use(command: Command) -> None:
+    assert command("run", "--no-such-option").code == 2

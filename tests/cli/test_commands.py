@@ -1,0 +1,135 @@
+"""Every command on real bundles: what it prints, and with which exit code."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from export.backends import BACKENDS
+from tests.cli.conftest import Command
+from tests.conftest import NANO
+
+PROMPT = "All human beings are born free"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_run_prints_the_keys_that_scripts_rely_on(
+    command: Command, bundles: Mapping[str, Path], backend: str
+) -> None:
+    arguments = ("run", bundles[backend], "--prompt", PROMPT, "--max-tokens", 12, "--json")
+    result = command(*arguments, "--temperature", 0)
+    assert result.code == 0
+    assert set(result.json) == {
+        "prompt_ids",
+        "token_ids",
+        "text",
+        "stop_reason",
+        "prefill_ms",
+        "decode_tokens_per_s",
+    }
+    assert result.json["prompt_ids"][0] == 2
+    assert len(result.json["token_ids"]) == 12
+    again = command(*arguments, "--temperature", 0)
+    assert again.json["token_ids"] == result.json["token_ids"]
+
+
+def test_run_streams_the_text_that_json_holds(
+    command: Command, bundles: Mapping[str, Path]
+) -> None:
+    arguments = ("run", bundles["onnx"], "--prompt", PROMPT, "--max-tokens", 12, "--seed", 7)
+    assert command(*arguments).out == command(*arguments, "--json").json["text"] + "\n"
+
+
+def test_run_chat_has_one_bos(command: Command, bundles: Mapping[str, Path]) -> None:
+    result = command(
+        "run", bundles["onnx"], "--prompt", "Hi", "--chat", "--max-tokens", 2, "--json"
+    )
+    assert result.json["prompt_ids"].count(2) == 1
+    assert len(result.json["prompt_ids"]) > 20
+
+
+def test_seeds_differ_and_repeat(command: Command, bundles: Mapping[str, Path]) -> None:
+    def text(seed: int) -> str:
+        options = ("--temperature", 1.5, "--top-k", 0, "--max-tokens", 16, "--seed", seed, "--json")
+        return command("run", bundles["onnx"], "--prompt", PROMPT, *options).json["text"]
+
+    assert text(1) == text(1)
+    assert len({text(seed) for seed in range(4)}) > 1
+
+
+def test_inspect_shows_recipe_and_quality(command: Command, bundles: Mapping[str, Path]) -> None:
+    result = command("inspect", bundles["onnx"])
+    assert result.code == 0
+    assert "int4" in result.out and "KL to fp32" in result.out
+    assert command("inspect", bundles["onnx"], "--json").json["engine"] == "onnx"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_verify_against_the_checkpoint(
+    command: Command, bundles: Mapping[str, Path], backend: str
+) -> None:
+    result = command("verify", bundles[backend], "--against", NANO, "--json")
+    assert result.code == 0
+    assert result.json["ok"] is True
+    names = {check["name"] for check in result.json["checks"]}
+    assert {"files", "golden token ids", "program repeats its probe"} < names
+    assert "program equals quantized model" in names
+    assert all({"name", "ok", "figure"} == set(check) for check in result.json["checks"])
+
+
+def test_verify_fails_when_the_program_says_something_else(
+    command: Command, bundles: Mapping[str, Path], exported: Mapping[str, list], tmp_path: Path
+) -> None:
+    """An int4 program in the place of the int8 one, with the right hashes."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(next(b.path for b in exported["int8"] if b.backend == "onnx"), folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in ("model.onnx", "model.onnx.data"):
+        data = (bundles["onnx"] / name).read_bytes()
+        (folder / name).write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        manifest["files"][name] = {"bytes": len(data), "sha256": digest}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    result = command("verify", folder, "--json")
+    assert result.code == 1
+    assert [c["name"] for c in result.json["checks"] if not c["ok"]] == [
+        "program repeats its probe"
+    ]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_plan_is_near_what_export_writes(
+    command: Command, bundles: Mapping[str, Path], backend: str
+) -> None:
+    result = command("plan", NANO, "--backend", backend, "--chunk", 64, "--json")
+    assert set(result.json) == {
+        "bundle_bytes",
+        "weights_bytes",
+        "kv_cache_bytes",
+        "device_peak_bytes",
+        "export_peak_bytes",
+        "export_disk_bytes",
+    }
+    written = sum(path.stat().st_size for path in bundles[backend].iterdir())
+    assert result.json["bundle_bytes"] == pytest.approx(written, rel=0.1)
+    program = {"onnx": "model.onnx.data", "executorch": "model.pte"}[backend]
+    size = (bundles[backend] / program).stat().st_size
+    assert result.json["weights_bytes"] == pytest.approx(size, rel=0.1)
+    assert result.json["kv_cache_bytes"] == 2 * 4 * 2 * 32 * (6 * 191 + 2 * 1024)
+
+
+def test_export_writes_a_bundle_that_runs(command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    result = command("export", NANO, "--out", out, "--recipe", "int8", "--context", 256, "--json")
+    assert result.code == 0
+    assert result.json[0]["parity"]["kl_to_quantized"] < 1e-6
+    assert command("run", out, "--prompt", PROMPT, "--max-tokens", 3).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_every_help_has_an_example(command: Command) -> None:
+    for name in ("export", "run", "inspect", "verify", "plan", "demo"):
+        assert "Example: tinyaya-export" in command(name, "--help").out

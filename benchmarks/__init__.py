@@ -1,0 +1,1 @@
+"""Speed, memory and quality of bundles, and what they are compared with."""

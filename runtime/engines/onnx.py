@@ -42,7 +42,7 @@ class OnnxEngine:
         self._session.run_with_iobinding(self._binding)
         self._end = end
         logits_BTV = self._binding.get_outputs()[-1].numpy()
-        logits_V: NDArray[np.float32] = logits_BTV[0, -1].copy()
+        logits_V: NDArray[np.float32] = logits_BTV[0, -1]
         return logits_V
 
     def can_rewind(self, position: int) -> bool:

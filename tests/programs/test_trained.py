@@ -146,7 +146,7 @@ def test_onnxruntime_genai_gives_our_tokens(exported: Exported, recipe: str) -> 
 @pytest.mark.l4
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_executorch_text_runner_gives_our_text(exported: Exported, recipe: str) -> None:
-    import executorch.kernels.quantized
+    import executorch.kernels.quantized  # noqa: F401
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
     from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner
 

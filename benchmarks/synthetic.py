@@ -1,0 +1,126 @@
+"""Write a checkpoint of Tiny Aya's exact sizes with reproducible random weights.
+
+It stands in for the real one where speed, memory and export are measured; its text means nothing.
+Usage: python -m benchmarks.synthetic DIR [--tokenizer FOLDER] [--layers N]
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any
+from zlib import crc32
+
+import torch
+import typer
+from torch import Tensor
+
+from export.decoder.config import parse_config
+from export.decoder.model import tensor_shapes
+
+CONFIG: dict[str, Any] = {
+    "architectures": ["Cohere2ForCausalLM"],
+    "model_type": "cohere2",
+    "vocab_size": 262144,
+    "hidden_size": 2048,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "sliding_window": 4096,
+    "sliding_window_pattern": 4,
+    "rope_theta": 50000.0,
+    "layer_norm_eps": 1e-5,
+    "logit_scale": 1.0,
+    "max_position_embeddings": 8192,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "pad_token_id": 0,
+    "dtype": "bfloat16",
+}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+_SHARD_BYTES = 1_500_000_000
+_CHUNK_VALUES = 1 << 24  # generated at a time
+_BF16_BYTES = 2
+
+
+def write_checkpoint(folder: Path, tokenizer: Path, config: dict[str, Any]) -> None:
+    """Write a sharded bf16 checkpoint of `config`, never holding more than a chunk of it.
+
+    tokenizer: a folder whose tokenizer files are copied; its ids must fit the vocabulary.
+    """
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    for name in _TOKENIZER_FILES:
+        shutil.copyfile(tokenizer / name, folder / name)
+    shapes = tensor_shapes(parse_config(config))
+    shards = list(_shards(shapes))
+    weight_map: dict[str, str] = {}
+    for index, names in enumerate(shards, start=1):
+        shard = f"model-{index:05}-of-{len(shards):05}.safetensors"
+        _write_shard(folder / shard, {name: shapes[name] for name in names})
+        weight_map |= dict.fromkeys(names, shard)
+    size = sum(prod(shape) for shape in shapes.values()) * _BF16_BYTES
+    index_json = {"metadata": {"total_size": size}, "weight_map": weight_map}
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps(index_json, indent=1), encoding="utf-8")
+
+
+def _shards(shapes: dict[str, tuple[int, ...]]) -> Iterator[Sequence[str]]:
+    """Names in order, cut where a shard would grow too large."""
+    names: list[str] = []
+    size = 0
+    for name, shape in shapes.items():
+        count = prod(shape) * _BF16_BYTES
+        if names and size + count > _SHARD_BYTES:
+            yield names
+            names, size = [], 0
+        names.append(name)
+        size += count
+    yield names
+
+
+def _write_shard(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Write one file in the safetensors format: header length, header, values."""
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        end = offset + prod(shape) * _BF16_BYTES
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            for values in _values(name, shape):
+                values.bfloat16().view(torch.int16).numpy().tofile(file)
+
+
+def _values(name: str, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """Seeded by the name. Norms lie around 1; a matrix keeps the size of what it multiplies."""
+    generator = torch.Generator().manual_seed(crc32(name.encode()))
+    scale = 0.1 if len(shape) == 1 else shape[1] ** -0.5
+    mean = 1.0 if len(shape) == 1 else 0.0
+    left = prod(shape)
+    while left:
+        count = min(left, _CHUNK_VALUES)
+        yield torch.randn(count, generator=generator).mul_(scale).add_(mean)
+        left -= count
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Must not exist.")],
+    tokenizer: Annotated[Path, typer.Option(help="Folder of tokenizer files.")] = Path(
+        "tests/assets/nano"
+    ),
+    layers: Annotated[int, typer.Option(help="Fewer layers, for a try.")] = 36,
+) -> None:
+    """Write a random checkpoint of Tiny Aya's sizes to DIR (6.7 GB)."""
+    if folder.exists():
+        raise typer.BadParameter(f"{folder} exists; choose another folder")
+    write_checkpoint(folder, tokenizer, {**CONFIG, "num_hidden_layers": layers})
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,65 @@
+"""The base install, without torch, in an environment of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NANO
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="module")
+def thin(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run a program of a fresh environment that holds the base install alone."""
+    folder = tmp_path_factory.mktemp("thin") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install = [folder / "bin" / "pip", "--disable-pip-version-check", "install", "--quiet", ROOT]
+    subprocess.run(install, check=True)
+
+    def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
+        command = [folder / "bin" / program, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+    return run
+
+
+def test_base_install_has_no_torch(thin: Run) -> None:
+    assert "No module named 'torch'" in thin("python", "-c", "import torch").stderr
+
+
+def test_onnx_bundle_runs_without_torch(thin: Run, bundles: Mapping[str, Path]) -> None:
+    options = ("--prompt", "All human beings", "--max-tokens", 8, "--json", "--temperature", 0)
+    result = thin("tinyaya-export", "run", bundles["onnx"], *options)
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)["token_ids"]) == 8
+
+
+def test_onnx_bundle_is_verified_without_torch(thin: Run, bundles: Mapping[str, Path]) -> None:
+    result = thin("tinyaya-export", "verify", bundles["onnx"], "--json")
+    assert result.returncode == 0, result.stderr
+    checks = {check["name"]: check["ok"] for check in json.loads(result.stdout)["checks"]}
+    assert checks == {"files": True, "golden token ids": True, "program repeats its probe": True}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("export", NANO, "--out", "out"), ("plan", NANO), ("demo", NANO)]
+)
+def test_commands_that_need_the_extra_say_so(thin: Run, arguments: tuple) -> None:
+    result = thin("tinyaya-export", *arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert "pip install 'tinyaya-export[export]'" in result.stderr
+
+
+def test_executorch_bundle_says_what_it_needs(thin: Run, bundles: Mapping[str, Path]) -> None:
+    result = thin("tinyaya-export", "run", bundles["executorch"], "--prompt", "Hi")
+    assert result.returncode == 2
+    assert "pip install" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

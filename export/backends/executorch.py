@@ -43,11 +43,15 @@ _INT8 = (-128, 127, torch.int8)
 
 @dataclass(frozen=True)
 class _Step:
-    """What all layers of a step share; mask and slots are those of the window layers' rings."""
+    """What all layers of a step share; the last three are for the window layers' rings.
+
+    within_window: no position of the step is beyond the window, so slots and positions agree.
+    """
 
     start: Any
     cos_TP: Tensor
     sin_TP: Tensor
+    within_window: Any
     mask_TS: Tensor | None
     slots_BT: Tensor | None
 
@@ -132,15 +136,34 @@ class _Attention(nn.Module):
         if self.config.rotary:
             q, k = rotate(q, step.cos_TP, step.sin_TP), rotate(k, step.cos_TP, step.sin_TP)
         keys, values, llama = self.get_buffer("keys"), self.get_buffer("values"), torch.ops.llama
-        if self.ring:
-            llama.update_cache_with_indices(k, keys, step.start, step.slots_BT)
-            llama.update_cache_with_indices(v, values, step.start, step.slots_BT)
-            y = llama.custom_sdpa(q, keys, values, 0, step.mask_TS, 0.0, False)  # noqa: FBT003
-        else:
+        if not self.ring:
             llama.update_cache(k, keys, step.start)
             llama.update_cache(v, values, step.start)
-            y = llama.custom_sdpa(q, keys, values, step.start, None, 0.0, True)  # noqa: FBT003
-        return y.flatten(-2)  # type: ignore[no-any-return]
+            return _attend_causally(q, keys, values, step.start).flatten(-2)
+        llama.update_cache_with_indices(k, keys, step.start, step.slots_BT)
+        llama.update_cache_with_indices(v, values, step.start, step.slots_BT)
+        operands = (q, keys, values, step.mask_TS, torch.full((), 0) + step.start)
+        y: Tensor = torch.cond(step.within_window, _before_the_ring_turns, _attend_ring, operands)
+        return y.flatten(-2)
+
+
+def _attend_causally(q: Tensor, keys: Tensor, values: Tensor, start: Any) -> Tensor:
+    """Attend to slots 0 to start + T - 1 alone, so that a short context costs little."""
+    y: Tensor = torch.ops.llama.custom_sdpa(q, keys, values, start, None, 0.0, True)  # noqa: FBT003
+    return y
+
+
+def _before_the_ring_turns(
+    q: Tensor, keys: Tensor, values: Tensor, mask_TS: Tensor, start: Tensor
+) -> Tensor:
+    first = start.item()
+    torch._check(first >= 0)
+    return _attend_causally(q, keys, values, first)
+
+
+def _attend_ring(q: Tensor, keys: Tensor, values: Tensor, mask_TS: Tensor, start: Tensor) -> Tensor:
+    y: Tensor = torch.ops.llama.custom_sdpa(q, keys, values, 0, mask_TS, 0.0, False)  # noqa: FBT003
+    return y
 
 
 @dataclass(frozen=True)
@@ -179,8 +202,9 @@ class ExecuTorchDecoder(nn.Module):
         torch._check(first >= 0)
         torch._check(first < self.context)
         torch._check(first + count <= self.context)
-        mask_TS = slots_BT = None
+        within_window = mask_TS = slots_BT = None
         if self.window is not None:
+            within_window = first + count <= self.window
             positions_T = torch.arange(count) + first
             mask_TS = ring_mask(positions_T, self.ring_slots, self.window)
             slots_BT = (positions_T % self.ring_slots)[None]
@@ -188,7 +212,7 @@ class ExecuTorchDecoder(nn.Module):
             self.get_buffer(name).narrow(0, first, count)  # type: ignore[arg-type]
             for name in ("cos", "sin")
         )
-        step = _Step(first, cos_TP, sin_TP, mask_TS, slots_BT)
+        step = _Step(first, cos_TP, sin_TP, within_window, mask_TS, slots_BT)
         return self.decoder(ids_BT, step)  # type: ignore[no-any-return]
 
 

@@ -35,10 +35,14 @@ def parse():
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--bytes-per-language", type=int, default=1_500_000)
     p.add_argument("--resume", action="store_true")
+    p.add_argument("--recall-share", type=float, default=0.2)
+    p.add_argument("--most-facts", type=int, default=5)
     return p.parse_args()
 
 
 class Texts:
+    recall_share, most_facts = 0.2, 5
+
     def __init__(self, folder, tokenizer, limit, seed):
         self.tokenizer, self.random, self.np = tokenizer, random.Random(seed), np.random.default_rng(seed)
         self.ids = {}
@@ -59,7 +63,7 @@ class Texts:
         return ids[start : start + n].tolist()
 
     def recall(self, n):
-        k = self.random.randint(2, 5)
+        k = self.random.randint(2, self.most_facts)
         facts = [(a, str(self.random.randrange(100, 1000))) for a in self.random.sample(NAMES, k)]
         head = self.encode("".join(f"\n# {a} = {b}" for a, b in facts) + "\n")
         self.random.shuffle(facts)
@@ -68,7 +72,7 @@ class Texts:
         return [2, *head, *middle, *tail]
 
     def sequence(self, n):
-        out = self.recall(n) if self.random.random() < 0.2 else [2] if self.random.random() < 0.5 else []
+        out = self.recall(n) if self.random.random() < self.recall_share else [2] if self.random.random() < 0.5 else []
         while len(out) < n:
             out += self.prose(n - len(out))
         return out[:n]
@@ -111,6 +115,7 @@ def main():
     torch.manual_seed(args.seed)
     tokenizer = Tokenizer.from_file(str(args.out / "tokenizer.json"))
     texts = Texts(args.text / "train", tokenizer, args.bytes_per_language, args.seed + int(args.resume) * int(time.time()))
+    texts.recall_share, texts.most_facts = args.recall_share, args.most_facts
     model = Cohere2ForCausalLM.from_pretrained(args.out, dtype=torch.float32) if args.resume else build(tokenizer.get_vocab_size())
     model.to(device).train()
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]

@@ -48,8 +48,7 @@ def plan_export(checkpoint: Checkpoint, recipe: Recipe, limits: Limits, backend:
         prod(shape) * (1 if recipe.precision(role_of(name)) else _FLOAT_BYTES)
         for name, shape in tensor_shapes(config).items()
     )
-    largest = max(prod(shape) for shape in tensor_shapes(config).values()) * _FLOAT_BYTES
-    export = footprint.export_bytes + codes + int(footprint.export_share * weights) + 2 * largest
+    export = footprint.export_bytes + codes + int(footprint.export_share * weights)
     return Plan(
         bundle_bytes=bundle,
         weights_bytes=weights,

@@ -76,7 +76,7 @@ class _Linear(nn.Module):
         scales = weight.scales_OG[:, 0] if self.whole_rows else weight.scales_OG
         self.register_buffer("codes", weight.codes_OI)
         self.register_buffer("scales", scales)
-        self.register_buffer("zeros", torch.zeros_like(scales, dtype=torch.int32))
+        self.register_buffer("zeros", torch.zeros_like(scales, dtype=torch.int8))
 
     def forward(self, x_BTI: Tensor) -> Tensor:
         if self.plane_count == 1:
@@ -222,10 +222,10 @@ class ExecuTorchBackend:
     name = "executorch"
     footprint = Footprint(
         graph_bytes=64_000,
-        engine_bytes=350_000_000,
-        resident_share=1.4,
-        export_bytes=1_300_000_000,
-        export_share=2.0,
+        engine_bytes=400_000_000,
+        resident_share=1.2,
+        export_bytes=580_000_000,
+        export_share=3.15,
     )
 
     def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:

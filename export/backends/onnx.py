@@ -225,10 +225,10 @@ class OnnxBackend:
     name = "onnx"
     footprint = Footprint(
         graph_bytes=32_000,
-        engine_bytes=60_000_000,
-        resident_share=1.7,
-        export_bytes=1_100_000_000,
-        export_share=1.0,
+        engine_bytes=80_000_000,
+        resident_share=1.21,
+        export_bytes=475_000_000,
+        export_share=2.0,
     )
 
     def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:

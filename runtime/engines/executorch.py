@@ -56,14 +56,14 @@ class ExecutorchEngine:
 
 
 def _load(path: Path, threads: int | None) -> Any:
-    if threads is not None:
-        if threads < 1:
-            raise OptionError(f"threads is {threads}; expected at least 1")
-        # XNNPACK uses the one pool, attention the other; of unlike sizes, they fight for the cores.
-        portable_lib._unsafe_reset_threadpool(threads)
-        torch.set_num_threads(threads)
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads is {threads}; expected at least 1")
     try:
         with hidden_native_stderr():  # cpuinfo's notes on what /sys lacks
+            if threads is not None:
+                # XNNPACK uses the one pool, attention the other; of unlike sizes, they fight.
+                portable_lib._unsafe_reset_threadpool(threads)
+                torch.set_num_threads(threads)
             return portable_lib._load_program(str(path)).load_method("forward")
     except RuntimeError as error:
         raise ProgramError(f"ExecuTorch does not load {path}: {error}") from error

@@ -1,0 +1,174 @@
+"""llama.cpp on the same weights: a checkpoint in, a quantized GGUF out; a GGUF in, a runner out.
+
+Usage: python -m benchmarks.peers.llama_cpp SRC OUT.gguf --type Q4_0
+Shape suffixes: V vocabulary.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import llama_cpp
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from benchmarks.runner import Facts, KvLayer, Runner
+from runtime import OptionError, ProgramError
+
+# llama.cpp's own formats; those of FLOAT_TYPES in `gguf_file` are written without it.
+QUANTIZED_TYPES: Mapping[str, int] = {
+    "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
+    "Q4_K_M": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M,
+    "Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
+}
+_BATCH = 512
+_GLOBAL_EVERY = 4  # in cohere2, as llama.cpp has it
+_CACHE_BYTES = 2  # float16, its default
+_VALUE_CHARS = 64
+
+
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+def _silent(level: int, text: bytes, data: object) -> None:
+    """What llama.cpp would tell on stderr; errors come back as return values."""
+
+
+class LlamaRunner:
+    """A GGUF on the CPU, with the defaults of llama.cpp's own programs; see `Runner`.
+
+    They differ from the library's in one point: window layers keep window + batch positions only
+    (swa_full is off). Weights are mapped from the file, and copied where a kernel wants another
+    layout. context: None takes the one that the model was trained with.
+    """
+
+    def __init__(self, path: Path, context: int | None, threads: int) -> None:
+        llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        model_params = llama_cpp.llama_model_default_params()
+        model_params.n_gpu_layers = 0
+        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), model_params)
+        if not self._model:
+            raise ProgramError(f"llama.cpp does not load {path}; expected a GGUF of its version")
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = context or llama_cpp.llama_model_n_ctx_train(self._model)
+        params.n_batch = params.n_ubatch = _BATCH
+        params.n_threads = params.n_threads_batch = threads
+        params.swa_full = False
+        self._context = llama_cpp.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise OptionError(f"llama.cpp makes no context of {params.n_ctx} for {path}")
+        self._vocab_size = llama_cpp.llama_vocab_n_tokens(
+            llama_cpp.llama_model_get_vocab(self._model)
+        )
+
+    @property
+    def facts(self) -> Facts:
+        """As `Runner.facts`; its table is read whole by the head, so all weights count."""
+        model = self._model
+        size = llama_cpp.llama_model_size(model)
+        window = llama_cpp.llama_model_n_swa(model)
+        head_dim = int(self._metadata("cohere2.attention.key_length"))
+        position = 2 * llama_cpp.llama_model_n_head_kv(model) * head_dim * _CACHE_BYTES
+        return Facts(
+            engine="llama.cpp",
+            model_bytes=size,
+            parameters=llama_cpp.llama_model_n_params(model),
+            vocab_size=self._vocab_size,
+            context=llama_cpp.llama_n_ctx(self._context),
+            weights_read_bytes=size,
+            layers=tuple(
+                KvLayer(
+                    window=window if (index + 1) % _GLOBAL_EVERY else None, position_bytes=position
+                )
+                for index in range(llama_cpp.llama_model_n_layer(model))
+            ),
+        )
+
+    def feed(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        """As `Runner.feed`."""
+        if position == 0:
+            llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), 0)
+        for start in range(0, len(ids), _BATCH):
+            part = ids[start : start + _BATCH]
+            self._decode(part, position + start, last=start + len(part) == len(ids))
+        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
+        logits_V: NDArray[np.float32] = np.ctypeslib.as_array(logits, (self._vocab_size,)).copy()
+        return logits_V
+
+    def close(self) -> None:
+        """Free the model; the runner is of no use afterwards."""
+        llama_cpp.llama_free(self._context)
+        llama_cpp.llama_model_free(self._model)
+
+    def _decode(self, ids: Sequence[int], position: int, *, last: bool) -> None:
+        """One batch of one sequence; logits of its last token, where it is the last of all."""
+        batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
+        batch.n_tokens = len(ids)
+        for index, token in enumerate(ids):
+            batch.token[index], batch.pos[index] = token, position + index
+            batch.n_seq_id[index], batch.seq_id[index][0] = 1, 0
+            batch.logits[index] = last and index == len(ids) - 1
+        code = llama_cpp.llama_decode(self._context, batch)
+        llama_cpp.llama_synchronize(self._context)
+        llama_cpp.llama_batch_free(batch)
+        if code:
+            raise ProgramError(f"llama_decode of {len(ids)} ids at {position} returned {code}")
+
+    def _metadata(self, key: str) -> str:
+        value = ctypes.create_string_buffer(_VALUE_CHARS)
+        found: Any = llama_cpp.llama_model_meta_val_str
+        if found(self._model, key.encode(), value, _VALUE_CHARS) < 0:
+            raise ProgramError(f"the GGUF has no {key}; expected one of the cohere2 architecture")
+        return value.value.decode()
+
+
+def prepare_llama(path: Path, context: int | None, threads: int) -> Callable[[], Runner]:
+    """Import what a GGUF needs; the function returned loads it."""
+    return lambda: LlamaRunner(path, context, threads)
+
+
+def quantize_gguf(source: Path, target: Path, kind: str) -> None:
+    """Let llama.cpp quantize a 16- or 32-bit GGUF to a row of QUANTIZED_TYPES."""
+    llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = QUANTIZED_TYPES[kind]
+    names = str(source).encode(), str(target).encode()
+    if code := llama_cpp.llama_model_quantize(*names, ctypes.byref(params)):
+        raise ProgramError(f"llama.cpp does not quantize {source} to {kind}: it returned {code}")
+
+
+def convert(source: Path, target: Path, kind: str) -> None:
+    """Write the checkpoint `source` as a GGUF of that type, by way of bfloat16 where quantized."""
+    from benchmarks.peers.gguf_file import FLOAT_TYPES, write_gguf
+
+    known = (*FLOAT_TYPES, *QUANTIZED_TYPES)
+    if kind not in known:
+        raise OptionError(f"{kind!r} is no type; known: {', '.join(known)}")
+    if kind in FLOAT_TYPES:
+        write_gguf(source, target, kind)
+        return
+    whole = target.with_suffix(".bf16.gguf")
+    try:
+        write_gguf(source, whole)
+        quantize_gguf(whole, target, kind)
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def main(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Checkpoint folder.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.gguf", help="Where the file goes.")],
+    kind: Annotated[str, typer.Option("--type", help="Q4_0, Q4_K_M, Q8_0, F16, ...")] = "Q4_0",
+) -> None:
+    """Convert SRC to a GGUF for llama.cpp; a bfloat16 file lies beside it meanwhile."""
+    try:
+        convert(source, target, kind)
+    except OptionError as error:
+        raise typer.BadParameter(str(error)) from error
+    print(f"{target}: {kind}, {target.stat().st_size / 1e6:.1f} MB", file=sys.stdout)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,153 @@
+"""A contender's file or folder in, a Runner out: ids at a position in, logits of the last out.
+
+Neither side loads a tokenizer: what is compared is programs, weights and caches. Nothing here
+imports torch, so that the memory of a process is that of its contender.
+Shape suffixes: V vocabulary.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import EngineMissingError, Manifest, open_bundle
+from runtime.engines import Engine, load_engine
+
+_CACHE_BYTES = 4  # bundles keep keys and values in float32
+# Engines whose programs hold a tied table twice: one copy is read whole by the head, of the other
+# only the rows that are looked up.
+_LOOKUP_COPIES: Mapping[str, int] = {"onnx": 0, "executorch": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KvLayer:
+    """One layer's cache as a step reads it: `window` positions at most, None for all."""
+
+    window: int | None
+    position_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a contender is; a step reads `weights_read_bytes` and what its caches hold."""
+
+    engine: str
+    model_bytes: int
+    parameters: int
+    vocab_size: int
+    context: int
+    weights_read_bytes: int
+    layers: tuple[KvLayer, ...]
+
+    def kv_read_bytes(self, depth: int) -> int:
+        """Bytes of keys and values that a step reads with `depth` tokens before it."""
+        return sum(
+            layer.position_bytes * min(depth + 1, layer.window or depth + 1)
+            for layer in self.layers
+        )
+
+
+class Runner(Protocol):
+    """A loaded contender."""
+
+    @property
+    def facts(self) -> Facts:
+        """Its sizes."""
+
+    def feed(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        """Feed any number of ids at `position`, 0 (starts anew) or the end; logits_V."""
+
+
+class BundleRunner:
+    """A loaded bundle; prompts are cut into its chunks."""
+
+    def __init__(self, engine: Engine, manifest: Manifest) -> None:
+        self._engine, self._manifest = engine, manifest
+
+    @property
+    def facts(self) -> Facts:
+        """As `Runner.facts`; counts the program's files, neither tokenizer nor reports."""
+        manifest, model = self._manifest, self._manifest.model
+        model_bytes = program_bytes(manifest)
+        return Facts(
+            engine=manifest.engine,
+            model_bytes=model_bytes,
+            parameters=model.parameters,
+            vocab_size=model.vocab_size,
+            context=manifest.limits.context,
+            weights_read_bytes=model_bytes - _lookup_bytes(manifest),
+            layers=tuple(
+                KvLayer(
+                    window=model.window if shape.slots < manifest.limits.context else None,
+                    position_bytes=2 * shape.kv_heads * shape.head_dim * _CACHE_BYTES,
+                )
+                for shape in manifest.cache
+            ),
+        )
+
+    def feed(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        """As `Runner.feed`."""
+        chunk = self._manifest.limits.chunk
+        for start in range(0, len(ids), chunk):
+            logits_V = self._engine.step(ids[start : start + chunk], position + start)
+        return logits_V
+
+
+def prepare_bundle(folder: Path, context: int | None, threads: int) -> Callable[[], Runner]:
+    """Import what the bundle's engine needs; the function returned loads the bundle.
+
+    context: for peers; a bundle's is in its program.
+    """
+    manifest = open_bundle(folder, check_hashes=False).manifest
+    engine = load_engine(manifest.engine)
+    return lambda: BundleRunner(engine(folder, manifest, threads), manifest)
+
+
+def program_bytes(manifest: Manifest) -> int:
+    """Bytes of the program and the files that hold its weights."""
+    return sum(
+        entry.bytes for name, entry in manifest.files.items() if name.startswith(manifest.program)
+    )
+
+
+def _lookup_bytes(manifest: Manifest) -> int:
+    """Bytes of the table that only lookups read; its scales, 4 bytes a row, are left out."""
+    tables = manifest.recipe.get("tables")
+    bits = tables["bits"] if tables else 32
+    values = manifest.model.vocab_size * manifest.model.width
+    return _LOOKUP_COPIES[manifest.engine] * values * bits // 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerSource:
+    """Where a `Prepare` is."""
+
+    module: str
+    name: str
+
+
+Prepare = Callable[[Path, int | None, int], Callable[[], Runner]]
+
+RUNNERS: Mapping[str, RunnerSource] = {
+    "bundle": RunnerSource(module="benchmarks.runner", name="prepare_bundle"),
+    "llama.cpp": RunnerSource(module="benchmarks.peers.llama_cpp", name="prepare_llama"),
+}
+
+
+def find_prepare(kind: str) -> Prepare:
+    """Import a function of the table; with path, context and threads, it returns one that loads.
+
+    Raises EngineMissingError if its package is not installed.
+    """
+    source = RUNNERS[kind]
+    try:
+        prepare: Prepare = getattr(import_module(source.module), source.name)
+    except ModuleNotFoundError as error:
+        raise EngineMissingError(
+            f"{kind} is not installed ({error}); pip install 'tinyaya-export[bench]'"
+        ) from error
+    return prepare

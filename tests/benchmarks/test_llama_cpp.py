@@ -1,0 +1,78 @@
+"""The peer computes the same model: what it is compared for is speed and bytes alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.speed import SpeedOptions, run_job
+from export.checkpoint import Checkpoint
+from export.decoder.reference import reference_logits
+from export.parity import float_model
+from export.probe import kl
+from runtime import OptionError, ProgramError
+from tests.conftest import NANO
+
+REASON = "llama-cpp-python or gguf is not installed; pip install 'tinyaya-export[bench]'"
+pytest.importorskip("gguf", reason=REASON)
+llama_cpp = pytest.importorskip("benchmarks.peers.llama_cpp", reason=REASON)
+
+LENGTH, SINGLE = 300, 20  # past two windows of 128; the last steps singly
+
+
+def tail_kl(path: Path, nano: Checkpoint) -> np.ndarray:
+    """KL in nats from the unquantized model at the last positions."""
+    ids = np.random.default_rng(0).integers(8, 10_000, LENGTH).tolist()
+    runner, start = llama_cpp.LlamaRunner(path, 512, 2), LENGTH - SINGLE
+    runner.feed(ids[:7], 0)  # what came before must be forgotten
+    found = [runner.feed(ids[:start], 0)]
+    found += [runner.feed([token], start + index) for index, token in enumerate(ids[start:])]
+    runner.close()
+    expected = reference_logits(float_model(nano), torch.tensor([ids]))[0, start - 1 :]
+    return kl(expected.numpy(), np.stack(found))
+
+
+# With BF16 weights, llama.cpp rounds activations to BF16 too.
+@pytest.mark.parametrize(("kind", "bound"), [("F32", 1e-5), ("F16", 1e-5), ("BF16", 1e-3)])
+def test_float_gguf_is_the_model(kind: str, bound: float, nano: Checkpoint, tmp_path: Path) -> None:
+    llama_cpp.convert(NANO, tmp_path / "nano.gguf", kind)
+    assert tail_kl(tmp_path / "nano.gguf", nano).max() < bound
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q4_K_M", "Q8_0"])
+def test_quantized_gguf_is_smaller_and_near(kind: str, nano: Checkpoint, tmp_path: Path) -> None:
+    target = tmp_path / "nano.gguf"
+    llama_cpp.convert(NANO, target, kind)
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.stat().st_size < 0.6 * (NANO / "model.safetensors").stat().st_size
+    assert 1e-6 < tail_kl(target, nano).mean() < 0.1
+
+
+def test_peer_is_measured_as_a_bundle_is(tmp_path: Path, bundles: Mapping[str, Path]) -> None:
+    path = tmp_path / "nano.gguf"
+    llama_cpp.convert(NANO, path, "Q4_0")
+    options = SpeedOptions(
+        bundles=(bundles["onnx"],),
+        peers=(path,),
+        prompts=(8,),
+        contexts=(150, 4000),
+        threads=1,
+        rounds=1,
+        tokens=2,
+        seed=0,
+    )
+    bundle, peer = (run_job(job) for job in options.jobs())
+    assert bundle.facts.parameters == peer.facts.parameters
+    assert bundle.facts.context == peer.facts.context
+    assert bundle.facts.kv_read_bytes(200) == 2 * peer.facts.kv_read_bytes(200)
+    assert peer.rates.keys() == bundle.rates.keys() == {"pp8", "tg2 @ d150"}
+
+
+def test_bad_files_and_types_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF no more")
+    with pytest.raises(ProgramError, match="expected a GGUF"):
+        llama_cpp.LlamaRunner(tmp_path / "bad.gguf", None, 1)
+    with pytest.raises(OptionError, match="known: F32, F16"):
+        llama_cpp.convert(NANO, tmp_path / "x.gguf", "Q3")

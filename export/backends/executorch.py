@@ -29,6 +29,7 @@ from export.backends import Footprint, Program
 from export.decoder.activations import Rounding, add_planes, int8_rows, planes
 from export.decoder.cache import cache_slots, is_ring, ring_mask
 from export.decoder.config import AttentionConfig, DecoderConfig
+from export.decoder.float_leaves import FloatEmbedding, FloatLinear
 from export.decoder.model import Decoder
 from export.decoder.rope import rope_table, rotate
 from export.options import Limits
@@ -54,15 +55,6 @@ class _Step:
     within_window: Any
     mask_TS: Tensor | None
     slots_BT: Tensor | None
-
-
-class _FloatLinear(nn.Module):
-    def __init__(self, weight_OI: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight_OI)
-
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        return F.linear(x_BTI, self.get_buffer("weight"))
 
 
 class _Linear(nn.Module):
@@ -97,15 +89,6 @@ class _Linear(nn.Module):
             *stored, -top, top - 1, torch.int8, self.group_size, torch.float32
         )
         return F.linear(rounded_BTI, weight_OI)
-
-
-class _FloatEmbedding(nn.Module):
-    def __init__(self, table_VD: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("table", table_VD)
-
-    def forward(self, ids_BT: Tensor) -> Tensor:
-        return F.embedding(ids_BT, self.get_buffer("table"))
 
 
 class _Embedding(nn.Module):
@@ -172,10 +155,10 @@ class _Leaves:
     planes: int
 
     def embedding(self, table: Weight) -> nn.Module:
-        return _FloatEmbedding(table) if isinstance(table, Tensor) else _Embedding(table)
+        return FloatEmbedding(table) if isinstance(table, Tensor) else _Embedding(table)
 
     def linear(self, weight: Weight) -> nn.Module:
-        return _FloatLinear(weight) if isinstance(weight, Tensor) else _Linear(weight, self.planes)
+        return FloatLinear(weight) if isinstance(weight, Tensor) else _Linear(weight, self.planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
         return _Attention(config, self.limits)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import onnx_ir
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.onnx.ops import symbolic, symbolic_multi_out
 
@@ -25,6 +24,7 @@ from export.backends import Footprint, Program
 from export.decoder.activations import Rounding, add_planes, int8_blocks, planes
 from export.decoder.cache import cache_slots, is_ring
 from export.decoder.config import AttentionConfig, DecoderConfig
+from export.decoder.float_leaves import FloatEmbedding, FloatLinear
 from export.decoder.model import Decoder
 from export.decoder.rope import rope_table
 from export.options import Limits
@@ -63,15 +63,6 @@ class _Blocks:
         return cls(codes, scales.contiguous(), weight.bits, size)
 
 
-class _FloatLinear(nn.Module):
-    def __init__(self, weight_OI: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight_OI)
-
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        return F.linear(x_BTI, self.get_buffer("weight"))
-
-
 class _Linear(nn.Module):
     def __init__(self, blocks: _Blocks, plane_count: int) -> None:
         super().__init__()
@@ -101,15 +92,6 @@ class _Linear(nn.Module):
             shape=(*x_BTI.shape[:-1], self.outputs),
             version=1,
         )
-
-
-class _FloatEmbedding(nn.Module):
-    def __init__(self, table_VD: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("table", table_VD)
-
-    def forward(self, ids_BT: Tensor) -> Tensor:
-        return F.embedding(ids_BT, self.get_buffer("table"))
 
 
 class _Embedding(nn.Module):
@@ -181,13 +163,13 @@ class _Leaves:
 
     def embedding(self, table: Weight) -> nn.Module:
         if isinstance(table, Tensor):
-            return _FloatEmbedding(table)
+            return FloatEmbedding(table)
         self.table = table, _Blocks.of(table)
         return _Embedding(self.table[1])
 
     def linear(self, weight: Weight) -> nn.Module:
         if isinstance(weight, Tensor):
-            return _FloatLinear(weight)
+            return FloatLinear(weight)
         tied = self.table is not None and self.table[0] is weight
         blocks = self.table[1] if tied and self.table else _Blocks.of(weight)
         return _Linear(blocks, self.planes)

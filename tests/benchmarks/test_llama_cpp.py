@@ -25,7 +25,7 @@ LENGTH, SINGLE = 300, 20  # past two windows of 128; the last steps singly
 def tail_kl(path: Path, nano: Checkpoint) -> np.ndarray:
     """KL in nats from the unquantized model at the last positions."""
     ids = np.random.default_rng(0).integers(8, 10_000, LENGTH).tolist()
-    runner, start = llama_cpp.LlamaRunner(path, 512, 2), LENGTH - SINGLE
+    runner, start = llama_cpp.LlamaRunner(path, 512, 1), LENGTH - SINGLE
     runner.feed(ids[:7], 0)  # what came before must be forgotten
     found = [runner.feed(ids[:start], 0)]
     found += [runner.feed([token], start + index) for index, token in enumerate(ids[start:])]

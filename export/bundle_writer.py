@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from export.backends import Program
 from export.decoder.cache import cache_slots
 from export.decoder.config import DecoderConfig
 from export.decoder.model import tensor_shapes
@@ -27,9 +26,13 @@ _TOOLS = (
 
 @dataclass(frozen=True, kw_only=True)
 class BundleContent:
-    """All that goes into a bundle, but what is measured on the bundle itself."""
+    """All that goes into a bundle, but what is measured on the bundle itself.
 
-    program: Program
+    program: the file that `engine` opens.
+    """
+
+    engine: str
+    program: str
     model: QuantizedModel[DecoderConfig]
     limits: Limits
     tokenizer: Tokenizer
@@ -37,8 +40,7 @@ class BundleContent:
 
 
 def write_files(folder: Path, content: BundleContent) -> None:
-    """Write every file but the manifest."""
-    content.program.write(folder)
+    """Write every file but the program, which is there, and the manifest."""
     tokenizer = content.tokenizer
     write_json(folder / "tokenizer.json", tokenizer.definition)
     template = {"chat_template": tokenizer.chat_template} if tokenizer.chat_template else {}
@@ -58,8 +60,8 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
     manifest = {
         "format": "tinyaya-bundle",
         "format_version": 1,
-        "engine": content.program.engine,
-        "program": content.program.file,
+        "engine": content.engine,
+        "program": content.program,
         "model": {
             "model_type": "cohere2",
             "layers": len(config.layers),

@@ -114,7 +114,10 @@ def _row(
     bundle = open_bundle(folder)
     session, engine = bundle.session(), bundle.manifest.engine
     backend = find_backend(engine)
-    figures = [measure(session, model, backend, text.ids, text.float_NV)[0] for text in judged]
+    figures = []
+    for text in judged:
+        quantized_NV = tail_logits(model, text.ids, backend.rounder)
+        figures.append(measure(session, text.ids, quantized_NV, text.float_NV)[0])
     prefill, decode = _speed(session, judged)
     session.reset()
     greedy = Sampler(temperature=0.0)

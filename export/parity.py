@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from export.backends import Backend
 from export.checkpoint import Checkpoint
 from export.decoder.config import DecoderConfig
 from export.decoder.reference import Rounder, reference_logits
@@ -44,14 +43,6 @@ class Parity:
         bound = max(KL_SHARE * self.kl_of_recipe, _KL_FLOOR)
         ok = self.kl_to_quantized <= bound
         return Check(name="program equals quantized model", ok=ok, figure=self.kl_to_quantized)
-
-
-@dataclass(frozen=True, kw_only=True)
-class References:
-    """Logits_NV of the eager models at the positions where a program is judged."""
-
-    quantized_NV: Logits
-    float_NV: Logits
 
 
 class _LazyWeights(Mapping[str, Weight]):
@@ -90,21 +81,19 @@ def tail_logits(
 
 
 def measure(
-    session: Session,
-    model: QuantizedModel[DecoderConfig],
-    backend: Backend,
-    ids: Sequence[int],
-    float_NV: Logits,
+    session: Session, ids: Sequence[int], quantized_NV: Logits, float_NV: Logits
 ) -> tuple[Parity, Logits]:
-    """Figures of a session against the model that it was made from, and the session's logits_NV.
+    """Figures of a session over `ids`, and its logits_NV.
 
-    float_NV: `tail_logits` of the unquantized model.
+    quantized_NV, float_NV: `tail_logits` of the model that it was made from, rounded as its engine
+    does, and of the unquantized one. They come as values, so that no model lies in memory beside
+    the session.
     """
     program_NV = step_logits(session, ids)
-    quantized_NV, float_NV = tail_logits(model, ids, backend.rounder), float_NV.copy()
+    quantized_NV, float_NV = quantized_NV.copy(), float_NV.copy()
     for low, high in session.manifest.tokens.unused:  # sessions never sample them
         quantized_NV[:, low:high] = float_NV[:, low:high] = -float("inf")
-    window = model.config.window
+    window = session.manifest.model.window
     parity = Parity(
         positions=len(program_NV),
         past_window=window is not None and len(ids) > window,

@@ -1,5 +1,6 @@
 """checkpoint -> bundle, readable on one screen; several backends share one quantized model."""
 
+import gc
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -107,18 +108,15 @@ def _prepare(
 
 
 def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) -> Parity | None:
-    """Trace, lower, write and prove one bundle in its staging folder."""
-    progress.stage(f"{backend.name}: trace")
-    traced = trace_model(shared.model, shared.limits, backend)
-    progress.stage(f"{backend.name}: lower")
+    """Make and prove one bundle in its staging folder."""
     content = BundleContent(
-        program=backend.lower(traced, shared.checkpoint.tokenizer),
+        engine=backend.name,
+        program=_write_program(folder, shared, backend, progress),
         model=shared.model,
         limits=shared.limits,
         tokenizer=shared.checkpoint.tokenizer,
         golden=shared.golden,
     )
-    progress.stage(f"{backend.name}: write")
     write_files(folder, content)
     with TemporaryDirectory(dir=folder.parent) as scratch:
         clients = prove_tokenizer(shared.golden, folder, Path(scratch))
@@ -126,8 +124,9 @@ def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) 
     if shared.float_NV is None:
         return None
     progress.stage(f"{backend.name}: verify")
+    quantized_NV = tail_logits(shared.model, shared.probe, backend.rounder)
     session = open_bundle(folder).session()
-    parity, logits_NV = measure(session, shared.model, backend, shared.probe, shared.float_NV)
+    parity, logits_NV = measure(session, shared.probe, quantized_NV, shared.float_NV)
     if not parity.check.ok:
         raise ParityError(
             f"the {backend.name} program differs from the quantized model by KL "
@@ -138,3 +137,17 @@ def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) 
     write_json(folder / PROBE_FILE, record_probe(shared.probe, logits_NV, bound))
     write_manifest(folder, content, {"tokenizer": clients, **asdict(parity)})
     return parity
+
+
+def _write_program(folder: Path, shared: _Source, backend: Backend, progress: Progress) -> str:
+    """Trace, lower and write; the graphs are gone from memory when this returns."""
+    progress.stage(f"{backend.name}: trace")
+    traced = trace_model(shared.model, shared.limits, backend)
+    progress.stage(f"{backend.name}: lower")
+    program = backend.lower(traced, shared.checkpoint.tokenizer)
+    progress.stage(f"{backend.name}: write")
+    program.write(folder)
+    file = program.file
+    del traced, program
+    gc.collect()  # graphs and their weights are tied in cycles
+    return file

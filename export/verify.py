@@ -56,7 +56,8 @@ def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[C
     ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
     model = quantize_model(checkpoint, find_recipe(str(manifest.recipe["name"])))
     float_NV = tail_logits(float_model(checkpoint), ids)
-    parity, _ = measure(bundle.session(), model, find_backend(manifest.engine), ids, float_NV)
+    quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
+    parity, _ = measure(bundle.session(), ids, quantized_NV, float_NV)
     return [
         Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts"),
         parity.check,

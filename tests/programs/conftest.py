@@ -78,8 +78,11 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         folder.mkdir()
         chosen = find_backend(backend)
         model = quantize_model(checkpoint, RECIPES[recipe])
+        program = chosen.lower(trace_model(model, LIMITS, chosen), checkpoint.tokenizer)
+        program.write(folder)
         content = BundleContent(
-            program=chosen.lower(trace_model(model, LIMITS, chosen), checkpoint.tokenizer),
+            engine=program.engine,
+            program=program.file,
             model=model,
             limits=LIMITS,
             tokenizer=checkpoint.tokenizer,

@@ -85,7 +85,8 @@ def test_programs_keep_the_recipe_in_all_languages(
         ids = tokenizer.encode(path.read_text(encoding="utf-8"))[:192]
         float_NV = tail_logits(float_model(nano), ids)
         for backend, session in sessions.items():
-            parity, _ = measure(session, model, find_backend(backend), ids, float_NV)
+            quantized_NV = tail_logits(model, ids, find_backend(backend).rounder)
+            parity, _ = measure(session, ids, quantized_NV, float_NV)
             assert parity.past_window
             figures[backend].append(parity)
     assert {len(rows) for rows in figures.values()} == {67}
@@ -108,8 +109,10 @@ def test_reference_of_the_other_engine_is_farther(
     session, model = open_bundle(path).session(), quantize_model(nano, RECIPES["int4"])
     ids = session.tokenizer.encode(PROMPT)
     float_NV = tail_logits(float_model(nano), ids)
-    own, _ = measure(session, model, find_backend(backend), ids, float_NV)
-    foreign, _ = measure(session, model, find_backend(other), ids, float_NV)
+    own, foreign = (
+        measure(session, ids, tail_logits(model, ids, find_backend(name).rounder), float_NV)[0]
+        for name in (backend, other)
+    )
     assert own.kl_to_quantized < 0.7 * foreign.kl_to_quantized
 
 

@@ -81,10 +81,14 @@ def print_manifest(bundle: Bundle) -> None:
 def print_demo(result: "DemoResult") -> None:
     """Print the table of the demo and what each bundle says; KL in thousandths of a nat."""
     console = Console()
-    table = Table(title=f"{result.model}, {result.languages} languages", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"{result.model}, {result.languages} languages, KL in mnat",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in ("recipe", "engine"):
         table.add_column(column)
-    for column in ("MB", "recipe\nKL mnat", "program\nshare", "fp32\nKL mnat", "same\ntop-1"):
+    for column in ("MB", "recipe\nmnat", "program\nshare", "fp32\nmnat", "same\ntop-1"):
         table.add_column(column, justify="right")
     for column in ("prefill\ntok/s", "decode\ntok/s"):
         table.add_column(column, justify="right")

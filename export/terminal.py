@@ -84,7 +84,7 @@ def print_demo(result: "DemoResult") -> None:
     table = Table(
         title=f"{result.model}, {result.languages} languages, KL in mnat",
         box=SIMPLE_HEAD,
-        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for column in ("recipe", "engine"):
         table.add_column(column)

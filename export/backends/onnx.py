@@ -307,6 +307,32 @@ def _save(model: onnx_ir.Model, folder: Path) -> None:
 def _genai_config(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
     """What onnxruntime-genai needs to run the folder as it is."""
     config, limits = traced.config, traced.limits
+    temperature = tokenizer.sampling["temperature"]
+    return {
+        "model": {
+            "type": "decoder",
+            "bos_token_id": tokenizer.bos,
+            "eos_token_id": list(tokenizer.stop),
+            "pad_token_id": tokenizer.pad,
+            "context_length": limits.context,
+            "vocab_size": config.vocab_size,
+            "decoder": _genai_decoder(config, limits),
+        },
+        "search": {
+            "max_length": limits.context,
+            "chunk_size": limits.chunk,
+            "past_present_share_buffer": True,
+            "do_sample": temperature > 0,
+            "temperature": temperature or 1.0,
+            "top_k": int(tokenizer.sampling["top_k"]) or 1,
+            "top_p": tokenizer.sampling["top_p"],
+            "repetition_penalty": 1.0,
+        },
+    }
+
+
+def _genai_decoder(config: DecoderConfig, limits: Limits) -> dict[str, Any]:
+    """Sizes, names and caches of the graph, for onnxruntime-genai."""
     attention = config.layers[0]
     decoder: dict[str, Any] = {
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
@@ -337,28 +363,7 @@ def _genai_config(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
             "layers": rings,
             "cache_slack": limits.chunk - 1,
         }
-    temperature = tokenizer.sampling["temperature"]
-    return {
-        "model": {
-            "type": "decoder",
-            "bos_token_id": tokenizer.bos,
-            "eos_token_id": list(tokenizer.stop),
-            "pad_token_id": tokenizer.pad,
-            "context_length": limits.context,
-            "vocab_size": config.vocab_size,
-            "decoder": decoder,
-        },
-        "search": {
-            "max_length": limits.context,
-            "chunk_size": limits.chunk,
-            "past_present_share_buffer": True,
-            "do_sample": temperature > 0,
-            "temperature": temperature or 1.0,
-            "top_k": int(tokenizer.sampling["top_k"]) or 1,
-            "top_p": tokenizer.sampling["top_p"],
-            "repetition_penalty": 1.0,
-        },
-    }
+    return decoder
 
 
 BACKEND = OnnxBackend()

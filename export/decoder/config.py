@@ -66,17 +66,7 @@ _REQUIRED_VALUES: Mapping[str, tuple[object, ...]] = {
 
 def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
     """Sizes from the parsed `config.json`; raises ConfigError with what is not supported."""
-    if raw.get("model_type") != "cohere2":
-        raise ConfigError(
-            f"model_type is {raw.get('model_type')!r}; this exporter reads 'cohere2' "
-            "(Tiny Aya, Command R7B)"
-        )
-    for key, allowed in _REQUIRED_VALUES.items():
-        if key in raw and raw[key] not in allowed:
-            raise ConfigError(
-                f"config.json says {key} = {raw[key]!r}, which is another computation; "
-                f"supported: {allowed[0]!r}"
-            )
+    _refuse_other_computations(raw)
     heads = _positive(raw, "num_attention_heads")
     kv_heads = _positive(raw, "num_key_value_heads", heads)
     width = _positive(raw, "hidden_size")
@@ -109,6 +99,20 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
         tied=_flag(raw, "tie_word_embeddings", default=True),
         max_context=_positive(raw, "max_position_embeddings"),
     )
+
+
+def _refuse_other_computations(raw: Mapping[str, Any]) -> None:
+    if raw.get("model_type") != "cohere2":
+        raise ConfigError(
+            f"model_type is {raw.get('model_type')!r}; this exporter reads 'cohere2' "
+            "(Tiny Aya, Command R7B)"
+        )
+    for key, allowed in _REQUIRED_VALUES.items():
+        if key in raw and raw[key] not in allowed:
+            raise ConfigError(
+                f"config.json says {key} = {raw[key]!r}, which is another computation; "
+                f"supported: {allowed[0]!r}"
+            )
 
 
 def _positive(raw: Mapping[str, Any], key: str, default: int | None = None) -> int:

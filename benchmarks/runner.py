@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from runtime import EngineMissingError, Manifest, open_bundle
 from runtime.engines import Engine, load_engine
 
-_CACHE_BYTES = 4  # bundles keep keys and values in float32
 # Engines whose programs hold a tied table twice: one copy is read whole by the head, of the other
 # only the rows that are looked up.
 _LOOKUP_COPIES: Mapping[str, int] = {"onnx": 0, "executorch": 1}
@@ -83,7 +82,7 @@ class BundleRunner:
             layers=tuple(
                 KvLayer(
                     window=model.window if shape.slots < manifest.limits.context else None,
-                    position_bytes=2 * shape.kv_heads * shape.head_dim * _CACHE_BYTES,
+                    position_bytes=shape.position_bytes,
                 )
                 for shape in manifest.cache
             ),

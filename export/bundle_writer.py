@@ -80,6 +80,7 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
                 "slots": cache_slots(layer, content.limits),
                 "kv_heads": layer.kv_heads,
                 "head_dim": layer.head_dim,
+                "dtype": "int8" if content.model.cache_scales else "float32",
             }
             for layer in config.layers
         ],

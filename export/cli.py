@@ -35,6 +35,10 @@ Source = Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face checkp
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Bundle folder.")]
 BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or both.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="fp32, int8 or int4.")]
+KvName = Annotated[
+    str | None,
+    typer.Option("--kv", help="Caches: fp32 or int8.", show_default="the recipe's, fp32"),
+]
 Context = Annotated[
     int | None,
     typer.Option(help="Positions a session may hold.", show_default="the model's, up to 8192"),
@@ -49,6 +53,7 @@ def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the bundle goes.")],
     backend: BackendName = "onnx",
     recipe: RecipeName = "int4",
+    kv: KvName = None,
     context: Context = None,
     chunk: Chunk = 128,
     verify: Annotated[bool, typer.Option(help="Check the program against the model.")] = True,
@@ -63,7 +68,13 @@ def export(
     from export.terminal import shown_progress
 
     options = ExportOptions(
-        backend=backend, recipe=recipe, context=context, chunk=chunk, verify=verify, force=force
+        backend=backend,
+        recipe=recipe,
+        kv=kv,
+        context=context,
+        chunk=chunk,
+        verify=verify,
+        force=force,
     )
     with shown_progress() as progress:
         bundles = export_bundle(source, out, options, progress)
@@ -180,6 +191,7 @@ def plan(
     source: Source,
     backend: BackendName = "onnx",
     recipe: RecipeName = "int4",
+    kv: KvName = None,
     context: Context = None,
     chunk: Chunk = 128,
     as_json: Json = False,
@@ -198,7 +210,7 @@ def plan(
     limits = options.limits(checkpoint.config.max_context)
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {
-        name: asdict(plan_export(checkpoint, find_recipe(recipe), limits, find_backend(name)))
+        name: asdict(plan_export(checkpoint, find_recipe(recipe, kv), limits, find_backend(name)))
         for name in names
     }
     if as_json:

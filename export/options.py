@@ -33,11 +33,13 @@ class Limits:
 class ExportOptions:
     """One export: names of a backend and a recipe, limits, and what to do with the target.
 
-    context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT.
+    context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT. kv: None takes the
+    recipe's own type of cache.
     """
 
     backend: str = "onnx"
     recipe: str = "int4"
+    kv: str | None = None
     context: int | None = None
     chunk: int = 128
     verify: bool = True

@@ -18,9 +18,10 @@ from export.parity import KL_SHARE, Parity, float_model, measure, tail_logits
 from export.plan import check_resources
 from export.probe import PROBE_FILE, Logits, probe_ids, record_probe
 from export.progress import Progress, Silent
+from export.quantized import build_quantized
 from export.staging import check_target, staged
 from export.trace import trace_model
-from quantize.quantizer import QuantizedModel, quantize_model
+from quantize.quantizer import QuantizedModel
 from quantize.recipe import find_recipe
 from runtime import open_bundle
 
@@ -86,7 +87,7 @@ def _prepare(
     backends: Sequence[Backend],
     progress: Progress,
 ) -> _Source:
-    recipe = find_recipe(options.recipe)
+    recipe = find_recipe(options.recipe, options.kv)
     checkpoint = open_checkpoint(source)
     limits = options.limits(checkpoint.config.max_context)
     check_resources(checkpoint, recipe, limits, backends, target)
@@ -96,7 +97,8 @@ def _prepare(
     if options.verify:
         progress.stage("fp32 reference")
         float_NV = tail_logits(float_model(checkpoint), probe)
-    model = quantize_model(checkpoint, recipe, progress.stage("quantize", len(checkpoint.names)))
+    advance = progress.stage("quantize", len(checkpoint.names))
+    model = build_quantized(checkpoint, recipe, golden, advance)
     return _Source(
         checkpoint=checkpoint,
         model=model,

@@ -35,7 +35,7 @@ def plan_export(checkpoint: Checkpoint, recipe: Recipe, limits: Limits, backend:
     """Estimates for one backend; reads only the checkpoint's headers."""
     config, footprint = checkpoint.config, backend.footprint
     weights = weights_bytes(config, recipe, backend)
-    cache = kv_cache_bytes(config, limits)
+    cache = kv_cache_bytes(config, limits, recipe)
     rope = 2 * limits.context * config.layers[0].head_dim // 2 * _FLOAT_BYTES
     tokenizer = (checkpoint.folder / "tokenizer.json").stat().st_size
     bundle = weights + rope + tokenizer + footprint.graph_bytes * len(config.layers)
@@ -69,10 +69,11 @@ def weights_bytes(config: DecoderConfig, recipe: Recipe, backend: Backend) -> in
     return total
 
 
-def kv_cache_bytes(config: DecoderConfig, limits: Limits) -> int:
-    """Bytes of all key and value caches, in float32."""
+def kv_cache_bytes(config: DecoderConfig, limits: Limits, recipe: Recipe) -> int:
+    """Bytes of all key and value caches."""
+    value_bytes = 1 if recipe.kv == "int8" else _FLOAT_BYTES
     return sum(
-        2 * cache_slots(layer, limits) * layer.kv_heads * layer.head_dim * _FLOAT_BYTES
+        2 * cache_slots(layer, limits) * layer.kv_heads * layer.head_dim * value_bytes
         for layer in config.layers
     )
 

@@ -1,5 +1,6 @@
 """quantized model -> traced model: a backend's decoder through torch.export."""
 
+import operator
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 from export.backends import Backend
@@ -47,6 +49,7 @@ def trace_model(
             strict=False,
         )
     _merge_equal_nodes(exported)
+    _add_in_pairs(exported)
     return TracedModel(exported=exported, config=model.config, limits=limits)
 
 
@@ -56,3 +59,19 @@ def _merge_equal_nodes(exported: ExportedProgram) -> None:
     if result is not None and result.modified:
         exported.graph_module.graph = result.graph_module.graph
         exported.graph_module.recompile()
+
+
+def _add_in_pairs(exported: ExportedProgram) -> None:
+    """Write `sym_sum` of sizes, which ExecuTorch does not know, as additions."""
+    for module in exported.graph_module.modules():
+        if not isinstance(module, GraphModule):
+            continue
+        for node in module.graph.find_nodes(op="call_function", target=torch.sym_sum):
+            with module.graph.inserting_before(node):
+                total, *rest = node.args[0]
+                for term in rest:
+                    total = module.graph.call_function(operator.add, (total, term))
+            total.meta = node.meta
+            node.replace_all_uses_with(total)
+            module.graph.erase_node(node)
+        module.recompile()

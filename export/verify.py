@@ -42,7 +42,7 @@ def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[C
     from export.checkpoint import open_checkpoint
     from export.golden import golden_tokens
     from export.parity import float_model, measure, tail_logits
-    from quantize.quantizer import quantize_model
+    from export.quantized import build_quantized
     from quantize.recipe import find_recipe
 
     checkpoint, manifest = open_checkpoint(source), bundle.manifest
@@ -54,7 +54,8 @@ def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[C
     same = golden_tokens(source / "tokenizer.json") == golden
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
     ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
-    model = quantize_model(checkpoint, find_recipe(str(manifest.recipe["name"])))
+    recipe = find_recipe(str(manifest.recipe["name"]), manifest.recipe.get("kv"))
+    model = build_quantized(checkpoint, recipe, golden)
     float_NV = tail_logits(float_model(checkpoint), ids)
     quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
     parity, _ = measure(bundle.session(), ids, quantized_NV, float_NV)

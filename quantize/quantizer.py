@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
+from quantize.cache_scales import CacheScales
 from quantize.groupwise import QuantizedWeight, dequantize, quantize
 from quantize.recipe import Recipe
 from quantize.report import RoleReport
@@ -33,12 +34,16 @@ class SourceModel(Protocol[Config]):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedModel(Generic[Config]):
-    """Weights by their names in the checkpoint; the one input of every backend."""
+    """Weights by their names in the checkpoint; the one input of every backend.
+
+    cache_scales: one a layer, where the recipe keeps keys and values in 8 bits.
+    """
 
     config: Config
     recipe: Recipe
     weights: Mapping[str, Weight]
     report: Mapping[Role, RoleReport]
+    cache_scales: Sequence[CacheScales] = ()
 
 
 def quantize_model(

@@ -1,6 +1,6 @@
 """Recipes: which precision each role gets. What varies is a row of the table RECIPES."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantize.errors import RecipeError
 from quantize.groupwise import Precision
@@ -13,12 +13,14 @@ class Recipe:
 
     activation_planes: engines multiply 8-bit activations; with two planes a matrix takes
     x = high + low, each rounded to 8 bits, which is exact to about 16 bits at twice the arithmetic.
+    kv: how caches hold keys and values, a row of KV_TYPES.
     """
 
     name: str
     projections: Precision | None
     tables: Precision | None
     activation_planes: int = 1
+    kv: str = "fp32"
 
     def precision(self, role: Role) -> Precision | None:
         """Precision of the weights that play `role`; norms always stay float32."""
@@ -39,8 +41,17 @@ RECIPES = {
 }
 
 
-def find_recipe(name: str) -> Recipe:
-    """Recipe of that name; raises RecipeError, which lists the known names."""
+KV_TYPES = ("fp32", "int8")
+
+
+def find_recipe(name: str, kv: str | None = None) -> Recipe:
+    """Recipe of that name, with caches of type `kv`; None takes the recipe's own.
+
+    Raises RecipeError, which lists the known names.
+    """
     if name not in RECIPES:
         raise RecipeError(f"no recipe is called {name!r}; known: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    kv = kv or RECIPES[name].kv
+    if kv not in KV_TYPES:
+        raise RecipeError(f"no cache type is called {kv!r}; known: {', '.join(KV_TYPES)}")
+    return replace(RECIPES[name], kv=kv)

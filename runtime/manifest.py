@@ -16,6 +16,7 @@ from runtime.errors import ManifestError, MissingFileError, VersionError
 MANIFEST, TOKENIZER, TOKENIZER_CONFIG = "manifest.json", "tokenizer.json", "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 FORMAT, FORMAT_VERSION = "tinyaya-bundle", 1
+CACHE_DTYPES = {"float32": 4, "int8": 1}  # bytes of a value
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NOT_IN_A_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
@@ -46,11 +47,17 @@ class ContextLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheShape:
-    """One layer's key-value cache, in float32."""
+    """One layer's key-value cache; dtype: how it holds them, a name of CACHE_DTYPES."""
 
     slots: int
     kv_heads: int
     head_dim: int
+    dtype: str = "float32"
+
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of the keys and values of one position."""
+        return 2 * self.kv_heads * self.head_dim * CACHE_DTYPES[self.dtype]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +226,8 @@ def _cache_problems(manifest: Manifest) -> Iterator[str]:
     for shape in manifest.cache:
         if shape.slots < least or min(least, shape.kv_heads, shape.head_dim) < 1:
             yield f"cache holds {shape}; expected positive sizes and at least {least} slots"
+        if shape.dtype not in CACHE_DTYPES:
+            yield f"cache holds {shape.dtype!r}; known: {', '.join(CACHE_DTYPES)}"
 
 
 def _token_problems(tokens: TokenIds, vocab_size: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ size, D width.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from export.decoder.rope import rope_table, rotate
 from export.options import Limits
 from export.tokenizer import Tokenizer
 from export.trace import Traceable, TracedModel
+from quantize.cache_scales import CacheScales, encode
 from quantize.groupwise import Precision, QuantizedWeight
 from quantize.quantizer import QuantizedModel, Weight
 
@@ -105,33 +107,58 @@ class _Embedding(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Caches in the program's own memory; a ring where the window binds within the context."""
+    """Caches in the program's own memory; a ring where the window binds within the context.
 
-    def __init__(self, config: AttentionConfig, limits: Limits) -> None:
+    With scales, caches hold 8-bit codes: queries take the keys' scales and results the values'.
+    """
+
+    def __init__(self, config: AttentionConfig, limits: Limits, scales: CacheScales | None) -> None:
         super().__init__()
-        self.config, self.ring = config, is_ring(config, limits)
+        self.config, self.ring, self.scales = config, is_ring(config, limits), scales
         shape_BSKE = (1, cache_slots(config, limits), config.kv_heads, config.head_dim)
-        self.register_buffer("keys", torch.zeros(shape_BSKE))
-        self.register_buffer("values", torch.zeros(shape_BSKE))
+        dtype = torch.int8 if scales else torch.float32
+        self.register_buffer("keys", torch.zeros(shape_BSKE, dtype=dtype))
+        self.register_buffer("values", torch.zeros(shape_BSKE, dtype=dtype))
+        if scales:
+            queries_per_key = config.heads // config.kv_heads
+            for name, scales_KE in (("key", scales.keys_KE), ("value", scales.values_KE)):
+                scales_HE = scales_KE.repeat_interleave(queries_per_key, 0)
+                self.register_buffer(f"{name}_scales_KE", scales_KE)
+                self.register_buffer(f"{name}_scales_HE", scales_HE)
 
     def forward(self, q_BTI: Tensor, k_BTI: Tensor, v_BTI: Tensor, step: _Step) -> Tensor:
         q, k, v = (x.unflatten(-1, (-1, self.config.head_dim)) for x in (q_BTI, k_BTI, v_BTI))
         if self.config.rotary:
             q, k = rotate(q, step.cos_TP, step.sin_TP), rotate(k, step.cos_TP, step.sin_TP)
+        if self.scales:
+            q = q * self.get_buffer("key_scales_HE")
+            k = encode(k, self.get_buffer("key_scales_KE"))
+            v = encode(v, self.get_buffer("value_scales_KE"))
+        y = self._attend(q, k, v, step)
+        if self.scales:
+            y = y * self.get_buffer("value_scales_HE")
+        return y.flatten(-2)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, step: _Step) -> Tensor:
+        """Put k and v into the caches, and attend to what they hold then."""
         keys, values, llama = self.get_buffer("keys"), self.get_buffer("values"), torch.ops.llama
         if not self.ring:
             llama.update_cache(k, keys, step.start)
             llama.update_cache(v, values, step.start)
-            return _attend_causally(q, keys, values, step.start).flatten(-2)
+            return _attend_causally(q, keys, values, step.start)
         llama.update_cache_with_indices(k, keys, step.start, step.slots_BT)
         llama.update_cache_with_indices(v, values, step.start, step.slots_BT)
         operands = (q, keys, values, step.mask_TS, torch.full((), 0) + step.start)
         y: Tensor = torch.cond(step.within_window, _before_the_ring_turns, _attend_ring, operands)
-        return y.flatten(-2)
+        return y
 
 
 def _attend_causally(q: Tensor, keys: Tensor, values: Tensor, start: Any) -> Tensor:
     """Attend to slots 0 to start + T - 1 alone, so that a short context costs little."""
+    if keys.dtype == torch.int8:
+        used = start + q.shape[1]
+        torch._check(used <= keys.shape[1])
+        keys, values = (cache.narrow(1, 0, used).float() for cache in (keys, values))
     y: Tensor = torch.ops.llama.custom_sdpa(q, keys, values, start, None, 0.0, True)  # noqa: FBT003
     return y
 
@@ -145,6 +172,7 @@ def _before_the_ring_turns(
 
 
 def _attend_ring(q: Tensor, keys: Tensor, values: Tensor, mask_TS: Tensor, start: Tensor) -> Tensor:
+    keys, values = keys.float(), values.float()  # nothing where they are already
     y: Tensor = torch.ops.llama.custom_sdpa(q, keys, values, 0, mask_TS, 0.0, False)  # noqa: FBT003
     return y
 
@@ -153,6 +181,7 @@ def _attend_ring(q: Tensor, keys: Tensor, values: Tensor, mask_TS: Tensor, start
 class _Leaves:
     limits: Limits
     planes: int
+    scales: Sequence[CacheScales]
 
     def embedding(self, table: Weight) -> nn.Module:
         return FloatEmbedding(table) if isinstance(table, Tensor) else _Embedding(table)
@@ -161,7 +190,7 @@ class _Leaves:
         return FloatLinear(weight) if isinstance(weight, Tensor) else _Linear(weight, self.planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
-        return _Attention(config, self.limits)
+        return _Attention(config, self.limits, self.scales[index] if self.scales else None)
 
 
 class ExecuTorchDecoder(nn.Module):
@@ -170,7 +199,7 @@ class ExecuTorchDecoder(nn.Module):
     def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
         super().__init__()
         config = model.config
-        leaves = _Leaves(limits, model.recipe.activation_planes)
+        leaves = _Leaves(limits, model.recipe.activation_planes, model.cache_scales)
         self.decoder = Decoder(config, model.weights, leaves)
         self.context = limits.context
         rings = [layer for layer in config.layers if is_ring(layer, limits)]

@@ -30,6 +30,7 @@ from export.decoder.rope import rope_table
 from export.options import Limits
 from export.tokenizer import Tokenizer
 from export.trace import Traceable, TracedModel
+from quantize.cache_scales import CacheScales
 from quantize.groupwise import Precision, QuantizedWeight, pack
 from quantize.quantizer import QuantizedModel, Weight
 
@@ -38,6 +39,7 @@ _ALIGNMENT = 4096  # of the weights in the data file, so that they can be mapped
 _SMALL_BYTES = 1024  # smaller constants stay inside the graph
 _LARGEST_BLOCK = 128
 _INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
+_SCALES_INPUT = 12  # k_scale and v_scale of GroupQueryAttention, after optional ones
 
 
 def block_size(group_size: int) -> int:
@@ -126,9 +128,11 @@ class _Step:
 
 
 class _Attention(nn.Module):
-    def __init__(self, index: int, config: AttentionConfig, limits: Limits) -> None:
+    def __init__(
+        self, index: int, config: AttentionConfig, limits: Limits, scales: CacheScales | None
+    ) -> None:
         super().__init__()
-        self.index, self.config = index, config
+        self.index, self.config, self.scaled = index, config, scales is not None
         self.attributes: dict[str, Any] = {
             "num_heads": config.heads,
             "kv_num_heads": config.kv_heads,
@@ -138,15 +142,25 @@ class _Attention(nn.Module):
             self.attributes |= {"local_window_size": config.window, "sliding_window_cache": 1}
         if config.rotary:
             self.attributes |= {"do_rotary": 1, "rotary_interleaved": 1}
+        if scales:
+            kind = "PER_CHANNEL"
+            self.attributes |= {"k_quant_type": kind, "v_quant_type": kind, "kv_cache_bit_width": 8}
+            self.register_buffer("key_scales", scales.keys_KE[None, :, None].contiguous())
+            self.register_buffer("value_scales", scales.values_KE[None, :, None].contiguous())
 
     def forward(self, q_BTI: Tensor, k_BTI: Tensor, v_BTI: Tensor, step: _Step) -> Tensor:
         past = step.past[2 * self.index : 2 * self.index + 2]
-        tables = [step.cos_CP, step.sin_CP] if self.config.rotary else []
+        inputs: list[Tensor | None] = [q_BTI, k_BTI, v_BTI, *past, step.last_B, step.total]
+        if self.config.rotary:
+            inputs += [step.cos_CP, step.sin_CP]
+        if self.scaled:
+            scales = [self.get_buffer("key_scales"), self.get_buffer("value_scales")]
+            inputs += [*[None] * (_SCALES_INPUT - len(inputs)), *scales]
         y_BTI, *present = symbolic_multi_out(
             "com.microsoft::GroupQueryAttention",
-            [q_BTI, k_BTI, v_BTI, *past, step.last_B, step.total, *tables],
+            inputs,
             self.attributes,
-            dtypes=(torch.float32,) * 3,
+            dtypes=(torch.float32, *(cache.dtype for cache in past)),
             shapes=(q_BTI.shape, *(cache.shape for cache in past)),
             version=1,
         )
@@ -157,8 +171,9 @@ class _Attention(nn.Module):
 class _Leaves:
     """The tied table is packed once: embedding and head get views of the same bytes."""
 
-    def __init__(self, limits: Limits, plane_count: int) -> None:
-        self.limits, self.planes = limits, plane_count
+    def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
+        self.limits, self.planes = limits, model.recipe.activation_planes
+        self.scales = model.cache_scales
         self.table: tuple[QuantizedWeight, _Blocks] | None = None
 
     def embedding(self, table: Weight) -> nn.Module:
@@ -175,7 +190,8 @@ class _Leaves:
         return _Linear(blocks, self.planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
-        return _Attention(index, config, self.limits)
+        scales = self.scales[index] if self.scales else None
+        return _Attention(index, config, self.limits, scales)
 
 
 class OnnxDecoder(nn.Module):
@@ -184,9 +200,7 @@ class OnnxDecoder(nn.Module):
     def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
         super().__init__()
         config = model.config
-        self.decoder = Decoder(
-            config, model.weights, _Leaves(limits, model.recipe.activation_planes)
-        )
+        self.decoder = Decoder(config, model.weights, _Leaves(model, limits))
         cos_CP, sin_CP = rope_table(limits.context, config.layers[0].head_dim, config.rope_theta)
         self.register_buffer("cos", cos_CP)
         self.register_buffer("sin", sin_CP)
@@ -215,8 +229,9 @@ class OnnxBackend:
 
     def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:
         """See `Backend`."""
+        dtype = torch.int8 if model.cache_scales else torch.float32
         past = [
-            torch.zeros(1, layer.kv_heads, cache_slots(layer, limits), layer.head_dim)
+            torch.zeros(1, layer.kv_heads, cache_slots(layer, limits), layer.head_dim, dtype=dtype)
             for layer in model.config.layers
             for _ in ("key", "value")
         ]

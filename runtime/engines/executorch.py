@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import OptionError, ProgramError
 from runtime.manifest import Manifest
+from runtime.mapped_files import release_mapped
 from runtime.native_stderr import hidden_native_stderr
 
 with warnings.catch_warnings():  # its API calls itself experimental
@@ -32,6 +33,7 @@ class ExecutorchEngine:
         self._slots = {shape.slots for shape in manifest.cache if shape.slots < context}
         self._written = 0
         self._forward = _load(folder / manifest.program, threads)
+        release_mapped(folder)
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Engine.step`."""

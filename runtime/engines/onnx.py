@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import OptionError, ProgramError
 from runtime.manifest import Manifest
+from runtime.mapped_files import release_mapped
 
 _SILENT_BELOW_ERROR = 3
 
@@ -25,11 +26,12 @@ class OnnxEngine:
         self._end = 0
         self._ones = np.ones((1, self._context), np.int64)
         session = _load(folder / manifest.program, threads)
+        release_mapped(folder)
         self._session, self._binding = session, session.io_binding()
         for index, shape in enumerate(manifest.cache):
             for part in ("key", "value"):
-                zeros = np.zeros((1, shape.kv_heads, shape.slots, shape.head_dim), np.float32)
-                cache = ort.OrtValue.ortvalue_from_numpy(zeros)
+                sizes = (1, shape.kv_heads, shape.slots, shape.head_dim)
+                cache = ort.OrtValue.ortvalue_from_numpy(np.zeros(sizes, shape.dtype))
                 self._binding.bind_ortvalue_input(f"past_key_values.{index}.{part}", cache)
                 self._binding.bind_ortvalue_output(f"present.{index}.{part}", cache)
 

@@ -40,6 +40,7 @@ Context = Annotated[
     typer.Option(help="Positions a session may hold.", show_default="the model's, up to 8192"),
 ]
 Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
+Verify = Annotated[bool, typer.Option(help="Check the program against the model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -51,7 +52,7 @@ def export(
     recipe: RecipeName = "int4",
     context: Context = None,
     chunk: Chunk = 128,
-    verify: Annotated[bool, typer.Option(help="Check the program against the model.")] = True,
+    verify: Verify = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle at DIR.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -182,6 +183,7 @@ def plan(
     recipe: RecipeName = "int4",
     context: Context = None,
     chunk: Chunk = 128,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Estimate bytes on disk, on the device and of the export; no work is done.
@@ -194,11 +196,11 @@ def plan(
     from quantize.recipe import find_recipe
 
     options = ExportOptions(backend=backend, recipe=recipe, context=context, chunk=chunk)
-    checkpoint = open_checkpoint(source)
+    checkpoint, found = open_checkpoint(source), find_recipe(recipe)
     limits = options.limits(checkpoint.config.max_context)
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {
-        name: asdict(plan_export(checkpoint, find_recipe(recipe), limits, find_backend(name)))
+        name: asdict(plan_export(checkpoint, found, limits, find_backend(name), verify=verify))
         for name in names
     }
     if as_json:

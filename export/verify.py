@@ -56,6 +56,7 @@ def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[C
     ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
     model = quantize_model(checkpoint, find_recipe(str(manifest.recipe["name"])))
     float_NV = tail_logits(float_model(checkpoint), ids)
+    checkpoint.check_unchanged()
     quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
     parity, _ = measure(bundle.session(), ids, quantized_NV, float_NV)
     return [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from export.errors import ExportError, MissingExtraError, ParityError
+from export.memory import is_out_of_memory
 from export.options import ExportOptions
 from quantize.errors import QuantizeError
 from runtime import RunError
@@ -277,6 +278,10 @@ def main() -> None:
                 f"this command needs the package {error.name}; pip install 'tinyaya-export[export]'"
             )
             _fail(missing, 2)
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):  # an export says more: at which stage, and what it planned
+            _fail("memory ran out; close programs or use a larger machine", 2)
         raise
 
 

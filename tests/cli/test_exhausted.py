@@ -1,13 +1,15 @@
 """A disk or a memory that runs out in the middle: one line, exit code 2, the target untouched."""
 
+import errno
 import os
 import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from export import pipeline
@@ -36,6 +38,13 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+def old_bundle(folder: Path) -> None:
+    """What --force takes for a bundle."""
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    (folder / "model.pte").write_bytes(b"old" * 1000)
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -44,13 +53,12 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_real_disk_fills_in_the_middle(
     command: Command,
     disk: Path,
-    bundles: Mapping[str, Path],
     monkeypatch: pytest.MonkeyPatch,
     backend: str,
 ) -> None:
     """Something else takes the room after it was checked, so that the program's write fails."""
     out, ballast = disk / "out", disk / "ballast"
-    shutil.copytree(bundles[backend], out)
+    old_bundle(out)
     before, trace = content(out), pipeline.trace_model
 
     def filled(*arguments: object) -> object:
@@ -58,7 +66,7 @@ def test_real_disk_fills_in_the_middle(
         return trace(*arguments)
 
     monkeypatch.setattr(pipeline, "trace_model", filled)
-    result = command("export", NANO, "--out", out, "--force", "--backend", backend)
+    result = command("export", NANO, "--out", out, "--force", "--no-verify", "--backend", backend)
     words = ("disk is full", PROGRAMS[backend], str(out), " bytes are free", "choose another --out")
     assert_refused(result, *words)
     assert content(out) == before
@@ -101,3 +109,59 @@ def assert_line(result: subprocess.CompletedProcess, *words: str) -> None:
     for word in words:
         assert word in lines[0]
     assert "Traceback" not in result.stderr
+
+
+# Bytes beyond what python and torch take: enough to open the checkpoint, too little to end.
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("room_bytes", [90_000_000, 110_000_000])
+def test_memory_runs_out_for_real(tmp_path: Path, backend: str, room_bytes: int) -> None:
+    out = tmp_path / "out"
+    old_bundle(out)
+    before = content(out)
+    arguments = ["export", str(NANO), "--out", str(out), "--force", "--backend", backend]
+    result = run_limited(resource.RLIMIT_AS, room_bytes, arguments)
+    assert_line(result, "memory ran out at the stage", "GB", "--context", "larger machine")
+    assert content(out) == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((1 << 40,), np.dtype("f4")),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc"),
+        RuntimeError("Failed to allocate memory for requested buffer of size 2147483648"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+    ids=lambda error: type(error).__name__ + str(error)[:20],
+)
+def test_memory_runs_out_by_any_librarys_words(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Each library's own words, also as the cause of another error."""
+
+    def fail(*arguments: object) -> object:
+        try:
+            raise error
+        except Exception as cause:
+            raise ValueError("a pass failed") from cause
+
+    monkeypatch.setattr(pipeline, "tail_logits", fail)
+    result = command("export", NANO, "--out", tmp_path / "out")
+    assert_refused(result, "'fp32 reference'", "planned to need", "--context", "--no-verify")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_stay_what_they_are(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> object:
+        raise ValueError("a mistake of the programmer")
+
+    monkeypatch.setattr(pipeline, "golden_tokens", fail)
+    with pytest.raises(ValueError, match="a mistake"):
+        command("export", NANO, "--out", tmp_path / "out")

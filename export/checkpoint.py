@@ -9,17 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from export.decoder.config import DecoderConfig, parse_config
 from export.decoder.model import tensor_shapes
 from export.errors import CheckpointError, TensorError
 from export.tokenizer import Tokenizer, open_tokenizer
+from export.weights_file import (
+    KINDS,
+    FileState,
+    StoredTensor,
+    changed,
+    check_unchanged,
+    stored_tensors,
+)
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
-_FLOATS = ("BF16", "F16", "F32")
+_SIDE_FILES = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "chat_template.jinja", _INDEX,
+)  # fmt: skip
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -27,37 +36,40 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 class Checkpoint:
     """An opened folder; weights stay on disk until read.
 
-    files: tensor name -> the safetensors file that holds it.
+    tensors: name -> where the tensor lies. shapes: of the tensors of the architecture, in its
+    order. states: of every file that is read, when the folder was opened.
     """
 
     folder: Path
     config: DecoderConfig
     tokenizer: Tokenizer
-    files: Mapping[str, Path]
+    tensors: Mapping[str, StoredTensor] = field(repr=False)
     shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
+    states: Mapping[Path, FileState] = field(repr=False)
 
     @property
     def names(self) -> Sequence[str]:
         """Names of the tensors of the architecture, in its order."""
         return list(self.shapes)
 
-    def read(self, name: str) -> Tensor:
-        """One tensor in float32; raises TensorError if a value is not finite."""
-        path = self.files[name]
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensor: Tensor = file.get_tensor(name).float()
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path}: cannot read {name}: {error}") from error
-        if not torch.isfinite(tensor).all():
-            raise TensorError(f"{path}: {name} holds NaN or infinite values; download it again")
-        return tensor
+    def read(self, name: str, rows: range | None = None) -> Tensor:
+        """One tensor in float32, or some of its rows.
+
+        Raises TensorError if a value is not finite, ChangedError if its file changed.
+        """
+        return self.tensors[name].read(rows)
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError if a file is not what it was when the folder was opened."""
+        for path, state in self.states.items():
+            check_unchanged(path, state)
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Open `folder`; raises CheckpointError (see `errors`) with what is wrong with it."""
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; expected a Hugging Face checkpoint")
+    states = {path: FileState.of(path.stat()) for path in folder.iterdir() if path.is_file()}
     raw = read_json(folder / "config.json")
     config = parse_config(raw)
     tokenizer = open_tokenizer(
@@ -66,15 +78,17 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         read_json(folder / "generation_config.json", required=False),
         read_json(folder / "tokenizer_config.json", required=False),
     )
-    files = _locate(folder)
+    tensors = _locate(folder, states)
     shapes = tensor_shapes(config)
-    _match(files, shapes)
+    _match(tensors, shapes)
+    used = {folder / name for name in _SIDE_FILES} | {row.path for row in tensors.values()}
     return Checkpoint(
         folder=folder,
         config=config,
         tokenizer=tokenizer,
-        files=files,
+        tensors=tensors,
         shapes=shapes,
+        states={path: state for path, state in states.items() if path in used},
     )
 
 
@@ -95,12 +109,12 @@ def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
     return value
 
 
-def _locate(folder: Path) -> dict[str, Path]:
-    """Tensor name -> file, for one file or for shards with an index."""
+def _locate(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:
+    """Tensors by name, of one file or of shards with an index."""
     if (folder / _INDEX).exists():
-        return _locate_shards(folder)
+        return _locate_shards(folder, states)
     if (folder / _SINGLE).exists():
-        return dict.fromkeys(_tensor_names(folder / _SINGLE), folder / _SINGLE)
+        return dict(_tensors(folder / _SINGLE, states))
     if any(found for pattern in _PICKLES for found in folder.glob(pattern)):
         raise CheckpointError(
             f"{folder} holds pickled weights only, which can run code when loaded; "
@@ -109,27 +123,28 @@ def _locate(folder: Path) -> dict[str, Path]:
     raise CheckpointError(f"{folder} has neither {_SINGLE} nor {_INDEX}; download the weights")
 
 
-def _locate_shards(folder: Path) -> dict[str, Path]:
-    """Tensor name -> file by the index, which must name what the shards hold, no less, no more."""
+def _locate_shards(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:
+    """Tensors by name; the index must name what the shards hold, no less, no more."""
     weight_map = read_json(folder / _INDEX).get("weight_map")
     if not isinstance(weight_map, dict):
         raise CheckpointError(f"{folder / _INDEX}: expected an object 'weight_map'")
     shards = {name: _shard_path(folder, shard) for name, shard in weight_map.items()}
+    held: dict[tuple[str, Path], StoredTensor] = {}
     for path in sorted(set(shards.values())):
         if not path.exists():
             raise CheckpointError(
                 f"{folder} lacks {path.name}, which its index names; download it again"
             )
-    held = {(name, path) for path in set(shards.values()) for name in _tensor_names(path)}
-    for name, path in sorted(shards.items() - held):
+        held |= {(name, path): tensor for name, tensor in _tensors(path, states).items()}
+    for name, path in sorted(shards.items() - held.keys()):
         raise TensorError(
             f"{path}: the index promises {name}, the file does not hold it; download both again"
         )
-    for name, path in sorted(held - shards.items()):
+    for name, path in sorted(held.keys() - shards.items()):
         raise TensorError(
             f"{path}: holds {name}, which the index does not place there; download both again"
         )
-    return shards
+    return {name: tensor for (name, _), tensor in held.items()}
 
 
 def _shard_path(folder: Path, shard: object) -> Path:
@@ -140,44 +155,40 @@ def _shard_path(folder: Path, shard: object) -> Path:
     return folder / shard
 
 
-def _tensor_names(path: Path) -> list[str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: not a whole safetensors file ({error}); download it again"
-        ) from error
+def _tensors(path: Path, states: Mapping[Path, FileState]) -> Mapping[str, StoredTensor]:
+    if path not in states:
+        raise changed(path, "appeared")
+    return stored_tensors(path, states[path])
 
 
-def _match(files: dict[str, Path], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _match(tensors: dict[str, StoredTensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse missing, surplus and misshapen tensors; drop biases that are zero."""
-    if missing := sorted(shapes.keys() - files.keys()):
+    if missing := sorted(shapes.keys() - tensors.keys()):
         raise TensorError(f"{_some(missing)} missing from the checkpoint; download it again")
-    for name in sorted(files.keys() - shapes.keys()):
-        with safe_open(files[name], framework="pt") as file:
-            if not name.endswith(".bias"):
-                raise TensorError(
-                    f"{files[name]}: surplus tensor {name}, which the architecture does not use; "
-                    "this is not a plain Cohere2 checkpoint"
-                )
-            if file.get_tensor(name).any():
-                raise TensorError(f"{files[name]}: {name} is not zero; biases are not supported")
-        del files[name]
+    for name in sorted(tensors.keys() - shapes.keys()):
+        _check_surplus(tensors.pop(name))
     for name, shape in shapes.items():
-        with safe_open(files[name], framework="pt") as file:
-            tensor = file.get_slice(name)
-            found, kind = tuple(tensor.get_shape()), tensor.get_dtype()
-        if found != shape:
+        found = tensors[name]
+        if found.shape != shape:
             raise TensorError(
-                f"{files[name]}: {name} has shape {found}, expected {shape}; "
+                f"{found.path}: {name} has shape {found.shape}, expected {shape}; "
                 "config.json and weights belong to different models"
             )
-        if kind not in _FLOATS:
+        if found.kind not in KINDS:
             raise TensorError(
-                f"{files[name]}: {name} is stored as {kind}, expected {', '.join(_FLOATS)}; "
+                f"{found.path}: {name} is stored as {found.kind}, expected {', '.join(KINDS)}; "
                 "take the checkpoint that is not quantized"
             )
+
+
+def _check_surplus(tensor: StoredTensor) -> None:
+    if not tensor.name.endswith(".bias"):
+        raise TensorError(
+            f"{tensor.path}: surplus tensor {tensor.name}, which the architecture does not use; "
+            "this is not a plain Cohere2 checkpoint"
+        )
+    if not tensor.is_zero():
+        raise TensorError(f"{tensor.path}: {tensor.name} is not zero; biases are not supported")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from export.errors import ExportError, MissingExtraError, ParityError
+from export.memory import is_out_of_memory
 from export.options import ExportOptions
 from quantize.errors import QuantizeError
 from runtime import RunError
@@ -37,13 +38,14 @@ BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or
 RecipeName = Annotated[str, typer.Option("--recipe", help="fp32, int8 or int4.")]
 KvName = Annotated[
     str | None,
-    typer.Option("--kv", help="Caches: fp32 or int8.", show_default="the recipe's, fp32"),
+    typer.Option("--kv", help="Caches: fp32 or int8.", show_default="int8 at int4, else fp32"),
 ]
 Context = Annotated[
     int | None,
     typer.Option(help="Positions a session may hold.", show_default="the model's, up to 8192"),
 ]
 Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
+Verify = Annotated[bool, typer.Option(help="Check the program against the model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -56,7 +58,7 @@ def export(
     kv: KvName = None,
     context: Context = None,
     chunk: Chunk = 128,
-    verify: Annotated[bool, typer.Option(help="Check the program against the model.")] = True,
+    verify: Verify = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle at DIR.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -194,6 +196,7 @@ def plan(
     kv: KvName = None,
     context: Context = None,
     chunk: Chunk = 128,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Estimate bytes on disk, on the device and of the export; no work is done.
@@ -206,11 +209,11 @@ def plan(
     from quantize.recipe import find_recipe
 
     options = ExportOptions(backend=backend, recipe=recipe, context=context, chunk=chunk)
-    checkpoint = open_checkpoint(source)
+    checkpoint, found = open_checkpoint(source), find_recipe(recipe)
     limits = options.limits(checkpoint.config.max_context)
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {
-        name: asdict(plan_export(checkpoint, find_recipe(recipe, kv), limits, find_backend(name)))
+        name: asdict(plan_export(checkpoint, found, limits, find_backend(name), verify=verify))
         for name in names
     }
     if as_json:
@@ -287,6 +290,10 @@ def main() -> None:
                 f"this command needs the package {error.name}; pip install 'tinyaya-export[export]'"
             )
             _fail(missing, 2)
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):  # an export says more: at which stage, and what it planned
+            _fail("memory ran out; close programs or use a larger machine", 2)
         raise
 
 

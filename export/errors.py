@@ -4,9 +4,11 @@ ExportError
 ├── CheckpointError       the folder is not a checkpoint that can be read
 │   ├── ConfigError       its config means a computation that this decoder does not do
 │   ├── TensorError       a tensor is missing, surplus, misshapen, not finite, or a non-zero bias
-│   └── TokenizerError    no tokenizer, or one that the stock clients get wrong
+│   ├── TokenizerError    no tokenizer, or one that the stock clients get wrong
+│   └── ChangedError      a file changed while it was read
 ├── OptionsError          limits or options that do not fit each other or the model
 ├── TargetError           the target exists, is read-only or has no room
+├── OutOfMemoryError      memory ran out in the middle of the work
 ├── MissingExtraError     a package of the extra `export` is not installed
 └── ParityError           the program does not compute what the quantized model computes
 """
@@ -32,12 +34,20 @@ class TokenizerError(CheckpointError):
     """No tokenizer, or one that the stock clients get wrong."""
 
 
+class ChangedError(CheckpointError):
+    """A file changed while it was read."""
+
+
 class OptionsError(ExportError):
     """Limits or options that do not fit each other or the model."""
 
 
 class TargetError(ExportError):
     """The target exists, is read-only or has no room."""
+
+
+class OutOfMemoryError(ExportError):
+    """Memory ran out in the middle of the work."""
 
 
 class MissingExtraError(ExportError):

@@ -53,7 +53,11 @@ def prove_tokenizer(golden: Golden, folder: Path, scratch: Path) -> dict[str, st
 
 
 def _hugging_face(folder: Path) -> Encode:
-    tokenizer = HuggingFaceTokenizer.from_file(str(folder / TOKENIZER_FILE))
+    path = folder / TOKENIZER_FILE
+    try:
+        tokenizer = HuggingFaceTokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no other kind
+        raise TokenizerError(f"{path}: cannot read: {error}; download it again") from error
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 

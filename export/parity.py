@@ -13,6 +13,7 @@ from export.checkpoint import Checkpoint
 from export.decoder.config import DecoderConfig
 from export.decoder.reference import Rounder, reference_logits
 from export.probe import SINGLE_STEPS, Check, Logits, kl, step_logits
+from export.weights_file import StoredTensor
 from quantize.quantizer import QuantizedModel, Weight
 from quantize.recipe import RECIPES
 from runtime import Session
@@ -54,6 +55,9 @@ class _LazyWeights(Mapping[str, Weight]):
     def __getitem__(self, name: str) -> Tensor:
         return self.checkpoint.read(name)
 
+    def table(self, name: str) -> StoredTensor:
+        return self.checkpoint.tensors[name]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.checkpoint.names)
 
@@ -74,9 +78,8 @@ def tail_logits(
 ) -> Logits:
     """Eager logits_NV of the positions that `step_logits` returns."""
     count = min(SINGLE_STEPS + 1, len(ids))
-    logits_NV: Logits = reference_logits(model, torch.tensor([list(ids)]), rounder)[
-        0, -count:
-    ].numpy()
+    logits_BTV = reference_logits(model, torch.tensor([list(ids)]), rounder, last=count)
+    logits_NV: Logits = logits_BTV[0].numpy()
     return logits_NV
 
 

@@ -1,7 +1,6 @@
 """checkpoint -> bundle, readable on one screen; several backends share one quantized model."""
 
 import gc
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ from export.checkpoint import Checkpoint, open_checkpoint
 from export.decoder.config import DecoderConfig
 from export.errors import ParityError
 from export.golden import Golden, golden_tokens, prove_tokenizer
+from export.memory import memory_explained
 from export.options import ExportOptions, Limits
 from export.parity import KL_SHARE, Parity, float_model, measure, tail_logits
 from export.plan import check_resources
 from export.probe import PROBE_FILE, Logits, probe_ids, record_probe
-from export.progress import Progress, Silent
+from export.progress import NamedProgress, Progress, Silent
 from export.quantized import build_quantized
-from export.staging import check_target, staged
+from export.staging import check_target, staged, writes_explained
 from export.trace import trace_model
 from quantize.quantizer import QuantizedModel
 from quantize.recipe import find_recipe
@@ -54,21 +54,23 @@ def export_bundle(
 
     Raises ExportError or QuantizeError; the target is then as it was before.
     """
-    progress = progress or Silent()
+    named = NamedProgress(progress or Silent())
     targets = _targets(target, options.backend)
     for path in targets.values():
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
-    shared = _prepare(source, target, options, list(backends.values()), progress)
-    with ExitStack() as stack:  # all bundles are proved before the first is published
-        folders = {
+    checkpoint = open_checkpoint(source)
+    needed_bytes = check_resources(checkpoint, options, list(backends.values()), target)
+    parities: dict[str, Parity | None] = {}
+    with memory_explained(named, options, needed_bytes), ExitStack() as stack:
+        shared = _prepare(checkpoint, options, named)
+        folders = {  # all bundles are proved before the first is published
             name: stack.enter_context(staged(path, force=options.force))
             for name, path in targets.items()
         }
-        parities = {
-            name: _write(folders[name], shared, backend, progress)
-            for name, backend in backends.items()
-        }
+        for name, backend in backends.items():
+            with writes_explained(folders[name], targets[name]):
+                parities[name] = _write(folders[name], shared, backend, named)
     return [
         ExportedBundle(backend=name, path=targets[name], parity=parities[name]) for name in targets
     ]
@@ -80,18 +82,12 @@ def _targets(target: Path, backend: str) -> dict[str, Path]:
     return {backend: target}
 
 
-def _prepare(
-    source: Path,
-    target: Path,
-    options: ExportOptions,
-    backends: Sequence[Backend],
-    progress: Progress,
-) -> _Source:
+def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress) -> _Source:
+    """All that is read of the checkpoint, which must not change until then."""
     recipe = find_recipe(options.recipe, options.kv)
-    checkpoint = open_checkpoint(source)
     limits = options.limits(checkpoint.config.max_context)
-    check_resources(checkpoint, recipe, limits, backends, target)
-    golden = golden_tokens(source / "tokenizer.json")
+    checkpoint.check_unchanged()
+    golden = golden_tokens(checkpoint.folder / "tokenizer.json")
     probe = probe_ids(golden, checkpoint.tokenizer.bos, limits, checkpoint.config.window)
     float_NV = None
     if options.verify:
@@ -99,6 +95,7 @@ def _prepare(
         float_NV = tail_logits(float_model(checkpoint), probe)
     advance = progress.stage("quantize", len(checkpoint.names))
     model = build_quantized(checkpoint, recipe, golden, advance)
+    checkpoint.check_unchanged()
     return _Source(
         checkpoint=checkpoint,
         model=model,

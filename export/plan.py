@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from pathlib import Path
 
@@ -11,17 +12,26 @@ from export.checkpoint import Checkpoint
 from export.decoder.cache import cache_slots
 from export.decoder.config import DecoderConfig
 from export.decoder.model import tensor_shapes
+from export.decoder.reference import BLOCK_VALUES
 from export.errors import OptionsError
-from export.options import Limits
-from quantize.recipe import Recipe
+from export.options import ExportOptions, Limits
+from export.probe import SINGLE_STEPS, probe_length
+from quantize.groupwise import CHUNK_VALUES
+from quantize.recipe import Recipe, find_recipe
 from quantize.roles import Role, role_of
 
 _FLOAT_BYTES = 4
+_SEARCH_COPIES = 5  # of a chunk of values, while its scales are searched
+_LOGIT_COPIES = 6  # model, quantized model and program, each twice while they are compared
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Estimates in bytes; weights and cache are exact, peaks rest on measured shares."""
+    """Estimates in bytes; weights and cache are exact, peaks rest on measured shares.
+
+    export_peak_bytes: the largest of the three stages after it; lower: trace, lower and write;
+    verify: 0 without verification.
+    """
 
     bundle_bytes: int
     weights_bytes: int
@@ -29,9 +39,19 @@ class Plan:
     device_peak_bytes: int
     export_peak_bytes: int
     export_disk_bytes: int
+    quantize_peak_bytes: int
+    lower_peak_bytes: int
+    verify_peak_bytes: int
 
 
-def plan_export(checkpoint: Checkpoint, recipe: Recipe, limits: Limits, backend: Backend) -> Plan:
+def plan_export(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    limits: Limits,
+    backend: Backend,
+    *,
+    verify: bool = True,
+) -> Plan:
     """Estimates for one backend; reads only the checkpoint's headers."""
     config, footprint = checkpoint.config, backend.footprint
     weights = weights_bytes(config, recipe, backend)
@@ -39,24 +59,67 @@ def plan_export(checkpoint: Checkpoint, recipe: Recipe, limits: Limits, backend:
     rope = 2 * limits.context * config.layers[0].head_dim // 2 * _FLOAT_BYTES
     tokenizer = (checkpoint.folder / "tokenizer.json").stat().st_size
     bundle = weights + rope + tokenizer + footprint.graph_bytes * len(config.layers)
-    step = limits.chunk * (8 * config.width + 3 * config.ffn_width) * _FLOAT_BYTES
-    logits = config.vocab_size * _FLOAT_BYTES
-    device = (
-        footprint.engine_bytes + int(footprint.resident_share * weights) + cache + step + logits
-    )
-    codes = sum(
-        prod(shape) * (1 if recipe.precision(role_of(name)) else _FLOAT_BYTES)
-        for name, shape in tensor_shapes(config).items()
-    )
-    export = footprint.export_bytes + codes + int(footprint.export_share * weights)
+    step = _step_bytes(config, limits.chunk)
+    session = int(footprint.resident_share * weights) + cache + step + _logits_bytes(config)
+    codes = sum(_model_bytes(config, recipe))
+    stages = {
+        "quantize": footprint.export_bytes + _quantize_bytes(config, recipe),
+        "lower": footprint.export_bytes + codes + int(footprint.export_share * weights),
+        "verify": footprint.export_bytes + _verify_bytes(config, limits, codes, session)
+        if verify
+        else 0,
+    }
     return Plan(
         bundle_bytes=bundle,
         weights_bytes=weights,
         kv_cache_bytes=cache,
-        device_peak_bytes=device,
-        export_peak_bytes=export,
+        device_peak_bytes=footprint.engine_bytes + session,
+        export_peak_bytes=max(stages.values()),
         export_disk_bytes=bundle,
+        quantize_peak_bytes=stages["quantize"],
+        lower_peak_bytes=stages["lower"],
+        verify_peak_bytes=stages["verify"],
     )
+
+
+def _model_bytes(config: DecoderConfig, recipe: Recipe) -> list[int]:
+    """Bytes of each weight of the quantized model: a byte a code, or float32."""
+    return [
+        prod(shape) * (1 if recipe.precision(role_of(name)) else _FLOAT_BYTES)
+        for name, shape in tensor_shapes(config).items()
+    ]
+
+
+def _quantize_bytes(config: DecoderConfig, recipe: Recipe) -> int:
+    """The model up to a tensor, that tensor in float32, and the search for its scales."""
+    made = accumulate(_model_bytes(config, recipe))
+    sizes = (prod(shape) * _FLOAT_BYTES for shape in tensor_shapes(config).values())
+    search = _SEARCH_COPIES * CHUNK_VALUES * _FLOAT_BYTES
+    return search + max(size + before for size, before in zip(sizes, made, strict=True))
+
+
+def _verify_bytes(config: DecoderConfig, limits: Limits, codes: int, session: int) -> int:
+    """The largest of the unquantized reference, the quantized one, and the program's session.
+
+    The first reads a layer in float32, the second holds the model, the last holds it too; logits
+    of each lie beside them.
+    """
+    longest = max(prod(shape) for name, shape in tensor_shapes(config).items() if ".0." in name)
+    layer = sum(prod(shape) for name, shape in tensor_shapes(config).items() if ".0." in name)
+    tokens = probe_length(limits, config.window)
+    scores = 2 * config.layers[0].heads * tokens**2 * _FLOAT_BYTES
+    block = 3 * min(BLOCK_VALUES, longest) * _FLOAT_BYTES
+    reference = block + scores + 2 * _step_bytes(config, tokens)
+    logits = _LOGIT_COPIES * (SINGLE_STEPS + 1) * _logits_bytes(config)
+    return logits + max(layer * _FLOAT_BYTES + reference, codes + reference, codes + session)
+
+
+def _step_bytes(config: DecoderConfig, tokens: int) -> int:
+    return tokens * (8 * config.width + 3 * config.ffn_width) * _FLOAT_BYTES
+
+
+def _logits_bytes(config: DecoderConfig) -> int:
+    return config.vocab_size * _FLOAT_BYTES
 
 
 def weights_bytes(config: DecoderConfig, recipe: Recipe, backend: Backend) -> int:
@@ -79,14 +142,15 @@ def kv_cache_bytes(config: DecoderConfig, limits: Limits, recipe: Recipe) -> int
 
 
 def check_resources(
-    checkpoint: Checkpoint,
-    recipe: Recipe,
-    limits: Limits,
-    backends: Sequence[Backend],
-    target: Path,
-) -> None:
-    """Raise OptionsError if the disk or the memory here will not suffice."""
-    plans = [plan_export(checkpoint, recipe, limits, backend) for backend in backends]
+    checkpoint: Checkpoint, options: ExportOptions, backends: Sequence[Backend], target: Path
+) -> int:
+    """Bytes of memory that the export needs; raises OptionsError if it or the disk is too small."""
+    recipe = find_recipe(options.recipe, options.kv)
+    limits = options.limits(checkpoint.config.max_context)
+    plans = [
+        plan_export(checkpoint, recipe, limits, backend, verify=options.verify)
+        for backend in backends
+    ]
     disk = sum(plan.export_disk_bytes for plan in plans)
     memory = max(plan.export_peak_bytes for plan in plans)
     folder = next(path for path in target.absolute().parents if path.exists())
@@ -100,6 +164,7 @@ def check_resources(
             f"the export needs {_gb(memory)} of memory, {_gb(available)} is available; "
             "close programs or use a larger machine"
         )
+    return memory
 
 
 def available_memory_bytes() -> int:

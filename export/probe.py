@@ -32,9 +32,14 @@ class Check:
 
 def probe_ids(golden: Mapping[str, Any], bos: int, limits: Limits, window: int | None) -> list[int]:
     """A text in all languages, long enough to cross chunks, and the window where it is short."""
-    past = window + limits.chunk if window and window <= _SHORT_WINDOW else 2 * limits.chunk
     ids = [bos, *(token for row in golden.values() for token in row["ids"])]
-    return ids[: min(limits.context, past + SINGLE_STEPS)]
+    return ids[: probe_length(limits, window)]
+
+
+def probe_length(limits: Limits, window: int | None) -> int:
+    """Tokens of a probe, if there are as many."""
+    past = window + limits.chunk if window and window <= _SHORT_WINDOW else 2 * limits.chunk
+    return min(limits.context, past + SINGLE_STEPS)
 
 
 def step_logits(session: Session, ids: Sequence[int], singles: int = SINGLE_STEPS) -> Logits:
@@ -47,7 +52,7 @@ def step_logits(session: Session, ids: Sequence[int], singles: int = SINGLE_STEP
 
 
 def log_softmax(logits_NV: Logits) -> NDArray[np.float64]:
-    """Log-probabilities_NV in double precision."""
+    """Log-probabilities_NV, or _V of one position, in double precision."""
     shifted = logits_NV.astype(np.float64) - logits_NV.max(-1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return result
@@ -55,23 +60,23 @@ def log_softmax(logits_NV: Logits) -> NDArray[np.float64]:
 
 def kl(reference_NV: Logits, other_NV: Logits) -> NDArray[np.float64]:
     """KL_N; ids that are -inf in the reference do not count."""
-    p, q = log_softmax(reference_NV), log_softmax(other_NV)
-    seen = np.isfinite(p)
-    terms = np.exp(p, where=seen, out=np.zeros_like(p)) * np.subtract(
-        p, q, where=seen, out=np.zeros_like(p)
-    )
-    result: NDArray[np.float64] = np.maximum(terms.sum(-1), 0)
-    return result
+    rows = zip(reference_NV, other_NV, strict=True)  # double precision one position at a time
+    return np.array([_kl_of_position(*map(log_softmax, row)) for row in rows])
+
+
+def _kl_of_position(p_V: NDArray[np.float64], q_V: NDArray[np.float64]) -> float:
+    seen = np.isfinite(p_V)
+    p, q = p_V[seen], q_V[seen]
+    return max(float((np.exp(p) * (p - q)).sum()), 0.0)
 
 
 def record_probe(ids: Sequence[int], logits_NV: Logits, kl_bound: float) -> dict[str, Any]:
     """What `replay_probe` compares with, on whichever machine the bundle lies later."""
-    logprobs_NV = log_softmax(logits_NV)
-    top = np.argsort(-logprobs_NV, kind="stable")[:, :_RECORDED]
-    rows = [
-        {"ids": ids_8.tolist(), "logprobs": [round(float(row[token]), 6) for token in ids_8]}
-        for ids_8, row in zip(top, logprobs_NV, strict=True)
-    ]
+    rows = []
+    for logits_V in logits_NV:
+        logprobs_V = log_softmax(logits_V)
+        top = np.argsort(-logprobs_V, kind="stable")[:_RECORDED].tolist()
+        rows.append({"ids": top, "logprobs": [round(float(logprobs_V[id_]), 6) for id_ in top]})
     return {"ids": list(ids), "positions": rows, "kl_bound": kl_bound}
 
 

@@ -16,6 +16,18 @@ class Progress(Protocol):
         """
 
 
+class NamedProgress:
+    """Passes stages on, and keeps the name of the one that is under way."""
+
+    def __init__(self, inner: Progress) -> None:
+        self.name, self._inner = "start", inner
+
+    def stage(self, name: str, total: int | None = None) -> Advance:
+        """See `Progress`."""
+        self.name = name
+        return self._inner.stage(name, total)
+
+
 class Silent:
     """Shows nothing."""
 

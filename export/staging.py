@@ -13,6 +13,11 @@ from pathlib import Path
 from export.errors import TargetError
 
 MANIFEST_FILE = "manifest.json"
+_NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file system or a limit allows no larger file",
+}
 
 
 @contextmanager
@@ -25,15 +30,25 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
     check_target(target, force=force)
     staging = target.parent / f".{target.name}.partial-{os.getpid()}"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(target)
-        staging.mkdir()
-        yield staging
-        _publish(staging, target)
-    except OSError as error:
-        raise _explained(error, target) from error
+        with writes_explained(staging, target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _clear_leftovers(target)
+            staging.mkdir()
+            yield staging
+            _publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def writes_explained(staging: Path, target: Path) -> Iterator[None]:
+    """Raise TargetError where a write into `staging`, which is to become `target`, fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOMEM:  # is about memory, not about the target
+            raise
+        raise _explained(error, staging, target) from error
 
 
 def check_target(target: Path, *, force: bool) -> None:
@@ -76,7 +91,16 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _explained(error: OSError, target: Path) -> TargetError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TargetError(f"the disk of {target} is full; free space or choose another --out")
-    return TargetError(f"cannot write {target}: {error.strerror or error}; choose another --out")
+def _explained(error: OSError, staging: Path, target: Path) -> TargetError:
+    files = list(staging.iterdir()) if staging.is_dir() else []
+    if not files or error.errno not in _NO_ROOM:
+        return TargetError(
+            f"cannot write {target}: {error.strerror or error}; choose another --out"
+        )
+    file = max(files, key=lambda path: path.stat().st_mtime_ns)  # errors of writes name no file
+    written = sum(path.stat().st_size for path in files)
+    free = shutil.disk_usage(staging).free
+    return TargetError(
+        f"{_NO_ROOM[error.errno]} at {file.name} of {target}: {written} bytes of the bundle were "
+        f"written, {free} bytes are free beside them; free space or choose another --out"
+    )

@@ -57,6 +57,7 @@ def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[C
     recipe = find_recipe(str(manifest.recipe["name"]), manifest.recipe.get("kv"))
     model = build_quantized(checkpoint, recipe, golden)
     float_NV = tail_logits(float_model(checkpoint), ids)
+    checkpoint.check_unchanged()
     quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
     parity, _ = measure(bundle.session(), ids, quantized_NV, float_NV)
     return [

@@ -12,7 +12,7 @@ from torch import Tensor
 
 _TOP = 127
 # Text beyond what was measured may go this much further before it is clipped.
-_HEADROOM = 2.0
+_HEADROOM = 1.5
 _SMALLEST = 2.0**-100
 
 

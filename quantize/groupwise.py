@@ -15,7 +15,7 @@ from quantize.errors import GroupSizeError
 
 # A scale may clip the largest weight a little where that lowers the squared error of its group.
 _SCALE_CANDIDATES = {4: torch.linspace(0.70, 1.10, 17).tolist(), 8: [0.96, 0.98, 1.0]}
-_CHUNK_VALUES = 1 << 23  # the search works on row blocks of this size, to bound its memory
+CHUNK_VALUES = 1 << 23  # the search works on row blocks of this size, to bound its memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def quantize(weight_OI: Tensor, precision: Precision) -> QuantizedWeight:
         )
     codes_OI = torch.empty(rows, inputs, dtype=torch.int8)
     scales_OG = torch.empty(rows, inputs // group, dtype=torch.float32)
-    step = max(1, _CHUNK_VALUES // inputs)
+    step = max(1, CHUNK_VALUES // inputs)
     for start in range(0, rows, step):
         block = weight_OI[start : start + step].float()
         codes, scales = _search(block.reshape(-1, group), precision.bits)

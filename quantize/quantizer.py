@@ -14,6 +14,7 @@ from quantize.report import RoleReport
 from quantize.roles import Role, role_of
 
 Weight = Tensor | QuantizedWeight
+_BLOCK_ROWS = 4096
 Config = TypeVar("Config", covariant=True)
 
 
@@ -79,8 +80,13 @@ def stored_bytes(weight: Weight) -> int:
 
 
 def _error(source: Tensor, weight: Weight) -> tuple[float, float]:
-    """Squared norm of the change, and of the source."""
-    total = source.square().sum().item()
-    if isinstance(weight, Tensor):
-        return 0.0, total
-    return (source - dequantize(weight)).square().sum().item(), total
+    """Squared norm of the change, and of the source; in blocks of rows, to bound its memory."""
+    wrong = total = 0.0
+    for start in range(0, len(source), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        total += source[rows].square().sum().item()
+        if isinstance(weight, QuantizedWeight):
+            codes_OI, scales_OG = weight.codes_OI[rows], weight.scales_OG[rows]
+            block = QuantizedWeight(codes_OI=codes_OI, scales_OG=scales_OG, bits=weight.bits)
+            wrong += (source[rows] - dequantize(block)).square().sum().item()
+    return wrong, total

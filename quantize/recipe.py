@@ -36,7 +36,7 @@ RECIPES = {
     for recipe in (
         Recipe(name="fp32", projections=None, tables=None),
         Recipe(name="int8", projections=_ROW8, tables=_ROW8, activation_planes=2),
-        Recipe(name="int4", projections=Precision(bits=4, group_size=32), tables=_ROW8),
+        Recipe(name="int4", projections=Precision(bits=4, group_size=32), tables=_ROW8, kv="int8"),
     )
 }
 

@@ -306,7 +306,8 @@ def _save(model: onnx_ir.Model, folder: Path) -> None:
             if key not in places:
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
                 places[key] = file.tell()
-                np.ascontiguousarray(array).tofile(file)
+                flat = np.ascontiguousarray(array).reshape(-1)
+                file.write(flat.view(np.uint8).data)  # tofile does not say that a disk is full
             value.const_value = onnx_ir.ExternalTensor(
                 DATA_FILE,
                 places[key],

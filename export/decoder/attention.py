@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from export.decoder.config import AttentionConfig
 from export.decoder.rope import rope_table, rotate
 
-
 # What a cache gives back of the rotated keys k_BTKE and the values v_BTKE that it was given.
 Cache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -1,12 +1,14 @@
 """The eager model that every program is judged by: logits of all positions of a sequence.
 
 It can round activations as an engine does, so that what remains between program and reference is
-float arithmetic. Layers are built, applied and dropped one at a time.
+float arithmetic. Layers are built, applied and dropped one at a time, and weights are taken in
+blocks of rows, so that the vocabulary table is never whole in float32.
 Shape suffixes: B batch, T tokens, I inputs, V vocabulary rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -21,37 +23,73 @@ from quantize.cache_scales import CacheScales, channel_scales, decode, encode
 from quantize.groupwise import QuantizedWeight, dequantize
 from quantize.quantizer import QuantizedModel, Weight
 
+BLOCK_VALUES = 1 << 23  # of a weight in float32 at a time
+
 # How one weight's engine rounds that weight's activations; None leaves them in float32.
 Rounder = Callable[[QuantizedWeight], Rounding]
 
 
+class Table(Protocol):
+    """A vocabulary table that lies elsewhere and comes in rows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and width."""
+
+    def read(self, rows: range) -> Tensor:
+        """Those rows in float32."""
+
+
+@runtime_checkable
+class LazyWeights(Protocol):
+    """Weights that are read when asked for; a table is as large as many layers, so by rows."""
+
+    def table(self, name: str) -> Table:
+        """The table of that name."""
+
+
 class _Linear(nn.Module):
-    def __init__(self, weight: Weight, rounding: Rounding | None, count: int) -> None:
+    def __init__(self, weight: Weight | Table, rounding: Rounding | None, count: int) -> None:
         super().__init__()
-        self.dense = weight if isinstance(weight, Tensor) else dequantize(weight)
-        self.rounding, self.count = rounding, count
+        self.weight, self.rounding, self.count = weight, rounding, count
 
     def forward(self, x_BTI: Tensor) -> Tensor:
         if self.rounding:
             parts = planes(x_BTI, self.rounding, self.count)
             x_BTI = torch.stack([self.rounding(part) for part in parts]).sum(0)
-        return F.linear(x_BTI, self.dense)
+        rows, inputs = _shape(self.weight)
+        step = max(1, BLOCK_VALUES // inputs)
+        blocks = (range(rows)[start : start + step] for start in range(0, rows, step))
+        return torch.cat([F.linear(x_BTI, _dense(self.weight, block)) for block in blocks], -1)
 
 
 class _Embedding(nn.Module):
-    def __init__(self, table: Weight) -> None:
+    def __init__(self, table: Weight | Table) -> None:
         super().__init__()
         self.table = table
 
     def forward(self, ids_BT: Tensor) -> Tensor:
-        if isinstance(self.table, Tensor):
-            return self.table[ids_BT]
-        rows = QuantizedWeight(
-            codes_OI=self.table.codes_OI[ids_BT.flatten()],
-            scales_OG=self.table.scales_OG[ids_BT.flatten()],
-            bits=self.table.bits,
+        ids = ids_BT.flatten().tolist()
+        rows = torch.cat([_dense(self.table, range(row, row + 1)) for row in ids])
+        return rows.reshape(*ids_BT.shape, -1)
+
+
+def _shape(weight: Weight | Table) -> tuple[int, ...]:
+    return tuple(weight.codes_OI.shape if isinstance(weight, QuantizedWeight) else weight.shape)
+
+
+def _dense(weight: Weight | Table, rows: range) -> Tensor:
+    """Rows of a weight in float32."""
+    some = slice(rows.start, rows.stop)
+    if isinstance(weight, Tensor):
+        return weight[some]
+    if not isinstance(weight, QuantizedWeight):
+        return weight.read(rows)
+    return dequantize(
+        QuantizedWeight(
+            codes_OI=weight.codes_OI[some], scales_OG=weight.scales_OG[some], bits=weight.bits
         )
-        return dequantize(rows).reshape(*ids_BT.shape, -1)
+    )
 
 
 @dataclass(frozen=True)
@@ -63,11 +101,11 @@ class ReferenceLeaves:
     planes: int
     caches: Sequence[Cache] = ()
 
-    def embedding(self, table: Weight) -> nn.Module:
+    def embedding(self, table: Weight | Table) -> nn.Module:
         """See `Leaves`."""
         return _Embedding(table)
 
-    def linear(self, weight: Weight) -> nn.Module:
+    def linear(self, weight: Weight | Table) -> nn.Module:
         """See `Leaves`."""
         rounding = None
         if self.rounder and isinstance(weight, QuantizedWeight):
@@ -83,19 +121,23 @@ class ReferenceLeaves:
 
 @torch.no_grad()
 def reference_logits(
-    model: QuantizedModel[DecoderConfig], ids_BT: Tensor, rounder: Rounder | None = None
+    model: QuantizedModel[DecoderConfig],
+    ids_BT: Tensor,
+    rounder: Rounder | None = None,
+    last: int | None = None,
 ) -> Tensor:
-    """Logits_BTV, float32, of every position of the sequences `ids_BT`.
+    """Logits_BTV, float32, of every position of the sequences `ids_BT`, or of the `last` ones.
 
     rounder: an engine's, to round activations as it does; None keeps them in float32. Keys and
     values are rounded where the model has scales for them.
     """
     config, weights = model.config, model.weights
     leaves = _leaves(model, rounder, [_rounding(scales) for scales in model.cache_scales])
-    normed = LayerNorm(norm_weight(weights, FINAL_NORM), config.norm_eps)(
-        _hidden(model, ids_BT, leaves)
-    )
-    head = weights[f"{EMBEDDING if config.tied else HEAD}.weight"]
+    x_BTD = _hidden(model, ids_BT, leaves)
+    if last is not None:  # before the head, which is the largest matrix
+        x_BTD = x_BTD[:, -last:]
+    normed = LayerNorm(norm_weight(weights, FINAL_NORM), config.norm_eps)(x_BTD)
+    head = _table(weights, EMBEDDING if config.tied else HEAD)
     return leaves.linear(head)(normed) * config.logit_scale  # type: ignore[no-any-return]
 
 
@@ -120,7 +162,7 @@ def _hidden(
     model: QuantizedModel[DecoderConfig], ids_BT: Tensor, leaves: ReferenceLeaves
 ) -> Tensor:
     """x_BTD after the last block."""
-    x_BTD: Tensor = leaves.embedding(model.weights[f"{EMBEDDING}.weight"])(ids_BT)
+    x_BTD: Tensor = leaves.embedding(_table(model.weights, EMBEDDING))(ids_BT)
     for index in range(len(model.config.layers)):
         x_BTD = Block(model.config, index, model.weights, leaves)(x_BTD, None)
     return x_BTD
@@ -151,3 +193,8 @@ def _measuring(rotary: bool, found: list[CacheScales]) -> Cache:  # noqa: FBT001
         return k_BTKE, v_BTKE
 
     return cache
+
+
+def _table(weights: Mapping[str, Weight], name: str) -> Weight | Table:
+    name = f"{name}.weight"
+    return weights.table(name) if isinstance(weights, LazyWeights) else weights[name]

@@ -249,7 +249,7 @@ def test_zero_biases_are_dropped(folder: Path, tensors: dict[str, Tensor]) -> No
     biases = {f"{Q_PROJ}.bias": torch.zeros(8), "model.norm.bias": torch.zeros(8)}
     save(folder, {**tensors, **biases})
     checkpoint = open_checkpoint(folder)
-    assert read_all(checkpoint).keys() == checkpoint.files.keys() == tensors.keys()
+    assert read_all(checkpoint).keys() == checkpoint.tensors.keys() == tensors.keys()
 
 
 @pytest.mark.parametrize("value", [1e-30, -1.0, torch.nan])

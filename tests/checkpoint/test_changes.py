@@ -148,7 +148,7 @@ def test_rows_are_those_of_the_tensor(
 
 
 @EACH_CHANGE
-@pytest.mark.parametrize("stage", ["golden_tokens", "quantize_model"])
+@pytest.mark.parametrize("stage", ["golden_tokens", "build_quantized"])
 def test_export_of_a_changing_checkpoint_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, change: Change, words: str
 ) -> None:

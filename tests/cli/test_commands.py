@@ -121,7 +121,7 @@ def test_plan_is_near_what_export_writes(
     program = {"onnx": "model.onnx.data", "executorch": "model.pte"}[backend]
     size = (bundles[backend] / program).stat().st_size
     assert result.json["weights_bytes"] == pytest.approx(size, rel=0.1)
-    assert result.json["kv_cache_bytes"] == 2 * 4 * 2 * 32 * (6 * 191 + 2 * 1024)
+    assert result.json["kv_cache_bytes"] == 2 * 2 * 32 * (6 * 191 + 2 * 1024)
 
 
 def test_export_writes_a_bundle_that_runs(command: Command, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from export.decoder.config import parse_config
 from export.decoder.model import tensor_shapes
 from export.golden import golden_tokens
 from export.options import Limits
+from export.quantized import build_quantized
 from export.trace import trace_model
-from quantize.quantizer import quantize_model
-from quantize.recipe import RECIPES
+from quantize.recipe import find_recipe
 from runtime import Session, open_bundle
 from tests.conftest import NANO
 
@@ -73,11 +73,14 @@ MakeBundle = Callable[..., Path]
 def make_bundle(tmp_path: Path) -> MakeBundle:
     """Make a bundle of a checkpoint, without any proof."""
 
-    def make(checkpoint: Checkpoint, backend: str, recipe: str = "fp32") -> Path:
-        folder = tmp_path / f"{backend}-{recipe}"
+    def make(
+        checkpoint: Checkpoint, backend: str, recipe: str = "fp32", kv: str | None = None
+    ) -> Path:
+        folder = tmp_path / f"{backend}-{recipe}-{kv}"
         folder.mkdir()
         chosen = find_backend(backend)
-        model = quantize_model(checkpoint, RECIPES[recipe])
+        golden = golden_tokens(checkpoint.folder / "tokenizer.json")
+        model = build_quantized(checkpoint, find_recipe(recipe, kv), golden)
         program = chosen.lower(trace_model(model, LIMITS, chosen), checkpoint.tokenizer)
         program.write(folder)
         content = BundleContent(
@@ -86,7 +89,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             model=model,
             limits=LIMITS,
             tokenizer=checkpoint.tokenizer,
-            golden=golden_tokens(checkpoint.folder / "tokenizer.json"),
+            golden=golden,
         )
         write_files(folder, content)
         write_manifest(folder, content, {})

@@ -15,7 +15,7 @@ from export.decoder.cache import cache_slots
 from export.plan import kv_cache_bytes
 from export.trace import trace_model
 from quantize.quantizer import quantize_model
-from quantize.recipe import RECIPES
+from quantize.recipe import RECIPES, find_recipe
 from runtime import read_manifest
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle
 from tests.programs.test_steps import CHUNKINGS, TOLERANCE, reference
@@ -100,11 +100,13 @@ def test_executorch_ring_never_shows_evicted_slots(
 
 @pytest.mark.l5
 def test_caches_hold_window_plus_chunk_slots(tiny: Checkpoint, make_bundle: MakeBundle) -> None:
-    folder = make_bundle(tiny, "onnx", "int4")
-    manifest = read_manifest(folder)
-    assert [cache.slots for cache in manifest.cache] == SLOTS
     assert [cache_slots(layer, LIMITS) for layer in tiny.config.layers] == SLOTS
-    assert kv_cache_bytes(tiny.config, LIMITS) == 2 * 4 * 2 * 16 * sum(SLOTS)
+    for kv, value_bytes in (("fp32", 4), ("int8", 1)):
+        manifest = read_manifest(make_bundle(tiny, "onnx", "int4", kv))
+        expected = 2 * value_bytes * 2 * 16 * sum(SLOTS)
+        assert [cache.slots for cache in manifest.cache] == SLOTS
+        assert sum(cache.slots * cache.position_bytes for cache in manifest.cache) == expected
+        assert kv_cache_bytes(tiny.config, LIMITS, find_recipe("int4", kv)) == expected
 
 
 @pytest.mark.l5

@@ -12,8 +12,9 @@ from export.backends import BACKENDS
 from export.backends import executorch as executorch_backend
 from export.checkpoint import Checkpoint
 from export.decoder.reference import reference_logits
-from quantize.quantizer import quantize_model
-from quantize.recipe import RECIPES
+from export.golden import golden_tokens
+from export.quantized import build_quantized
+from quantize.recipe import find_recipe
 from runtime import Session
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed, opened
 
@@ -31,9 +32,12 @@ CHUNKINGS = {
 }
 
 
-def reference(checkpoint: Checkpoint, ids: list[int], recipe: str = "fp32") -> np.ndarray:
+def reference(
+    checkpoint: Checkpoint, ids: list[int], recipe: str = "fp32", kv: str = "fp32"
+) -> np.ndarray:
     """Logits_TV of the eager model at every position; -inf where no token is."""
-    model = quantize_model(checkpoint, RECIPES[recipe])
+    golden = golden_tokens(checkpoint.folder / "tokenizer.json")
+    model = build_quantized(checkpoint, find_recipe(recipe, kv), golden)
     logits = reference_logits(model, torch.tensor([ids]))[0].numpy()
     logits[:, UNUSED] = -np.inf
     return logits

@@ -84,9 +84,7 @@ class Sample:
 def measure(job: Job) -> Sample:
     """Load the contender and measure it; the first case must be a prompt that fits."""
     states = Path(job.states) if job.states else None
-    loading = Loading(
-        path=Path(job.path), context=job.context, threads=job.threads, states=states
-    )
+    loading = Loading(path=Path(job.path), context=job.context, threads=job.threads, states=states)
     load = find_prepare(job.kind)(loading)
     before = read_memory()
     start = perf_counter()

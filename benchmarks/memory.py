@@ -1,4 +1,4 @@
-"""This process in; what it holds resident out, or all that it may write made resident. Linux."""
+"""A Linux process in, the one that asks; out: what it holds resident, or all of it resident."""
 
 import ctypes
 from dataclasses import dataclass

@@ -55,9 +55,7 @@ class SpeedOptions:
     def keys(self) -> tuple[tuple[str, int], ...]:
         """Path and threads of every contender; bundles first."""
         paths = (*self.bundles, *self.peers)
-        return tuple(
-            (str(path), count) for count in dict.fromkeys(self.threads) for path in paths
-        )
+        return tuple((str(path), count) for count in dict.fromkeys(self.threads) for path in paths)
 
     def schedule(self, states: Path) -> list[list[Job]]:
         """Each round's jobs in the order to run them, which the seed alone decides."""

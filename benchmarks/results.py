@@ -46,10 +46,10 @@ class Row:
     """One test of one contender; `_ts` is tokens a second, `_bytes` and `_ms` are medians.
 
     model_size: bytes of the weights' files. stddev_ts: of a sample, n - 1; 0 of a single one.
-    n_samples: rounds that measured it.
-    ratio: median_ts over that of the first peer with as many threads; None without one. bytes_read_per_token: weights
-    (a table that only lookups read is left out) and the keys and values that half the steps see;
-    None for prompts. share_of_bandwidth: what that is of the machine's read bandwidth.
+    n_samples: rounds that measured it. ratio: median_ts over that of the first peer with as many
+    threads; None without one. bytes_read_per_token: weights (a table that only lookups read is left
+    out) and the keys and values that half the steps see; None for prompts. share_of_bandwidth: what
+    that is of what so many threads read.
     """
 
     model_filename: str

@@ -12,7 +12,7 @@ from benchmarks.results import ContenderRow, Row, Settings, contender_rows, grou
 
 
 class StoreError(Exception):
-    """A results file cannot be read, or is of another run; the message says which and the way out."""
+    """Results cannot be read, or are of another run; the message says which and the way out."""
 
 
 @dataclass(frozen=True, kw_only=True)

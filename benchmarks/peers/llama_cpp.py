@@ -43,7 +43,7 @@ class LlamaRunner:
     They differ from the library's in one point: window layers keep window + batch positions only
     (swa_full is off). Weights are mapped from the file, and copied where a kernel wants another
     layout. context: None takes the one that the model was trained with. A step's time depends on
-    which positions its cache holds, so `jump` feeds all of them, with all cores, and keeps the state.
+    which positions its cache holds, so `jump` feeds them all, on all cores, and keeps the state.
     """
 
     def __init__(self, loading: Loading) -> None:
@@ -147,7 +147,9 @@ class LlamaRunner:
         tokens = (llama_cpp.llama_token * 0)()
         save = llama_cpp.llama_state_seq_save_file
         if not save(self._context, str(unfinished).encode(), 0, tokens, 0):
-            raise ProgramError(f"llama.cpp does not write its state to {unfinished}; is there room?")
+            raise ProgramError(
+                f"llama.cpp does not write its state to {unfinished}; is there room?"
+            )
         unfinished.replace(kept)
 
     def _restore(self, kept: Path) -> None:

@@ -72,10 +72,10 @@ def test_peer_is_measured_as_a_bundle_is(tmp_path: Path, bundles: Mapping[str, P
     (order,) = options.schedule(tmp_path / "states")
     bundle, peer = (run_job(job) for job in sorted(order, key=lambda job: job.kind))
     assert len(list((tmp_path / "states").iterdir())) == 1
-    assert (bundle.facts.label, peer.facts.label) == ("onnx int4", "llama.cpp Q4_0")
+    assert (bundle.facts.label, peer.facts.label) == ("onnx int4 kv int8", "llama.cpp Q4_0")
     assert bundle.facts.parameters == peer.facts.parameters
     assert bundle.facts.context == peer.facts.context
-    assert bundle.facts.kv_read_bytes(200) == 2 * peer.facts.kv_read_bytes(200)
+    assert 2 * bundle.facts.kv_read_bytes(200) == peer.facts.kv_read_bytes(200)  # int8, float16
     assert peer.rates.keys() == bundle.rates.keys() == {"pp8", "tg2 @ d150"}
 
 

@@ -16,9 +16,9 @@ from benchmarks.machine import read_bandwidth
 from benchmarks.memory import populate_memory, read_memory
 from benchmarks.options import SpeedOptions, shuffled
 from benchmarks.results import Settings, contender_rows, group, rows, spread
-from benchmarks.runner import BundleRunner, Loading, find_prepare, kv_name
+from benchmarks.runner import BundleRunner, Loading, find_prepare
 from benchmarks.speed import ContenderError, run_job, speed
-from runtime import OptionError, read_manifest
+from runtime import read_manifest
 from tests.benchmarks.conftest import MACHINE, sample
 
 PROMPT, STEPS = Case(n_prompt=512), Case(n_gen=16, n_depth=4000)
@@ -203,13 +203,13 @@ def test_steps_after_a_jump_are_sound_and_leave_no_trace(
 
 def test_kv_type_is_in_the_label_and_the_bytes(bundles: Mapping[str, Path]) -> None:
     manifest = read_manifest(bundles["onnx"])
-    int8 = replace(manifest, recipe={**manifest.recipe, "kv": "int8"})
-    plain, small = (BundleRunner(None, one).facts for one in (manifest, int8))  # type: ignore[arg-type]
-    assert (plain.label, small.label) == ("onnx int4", "onnx int4 kv int8")
-    assert plain.layers[0].position_bytes == 2 * 2 * 4 * 32  # 2 heads of 32 numbers
-    assert small.layers[0].position_bytes == 2 * 2 * (32 + 4)
-    with pytest.raises(OptionError, match="known here: fp32, int8"):
-        kv_name(replace(manifest, recipe={"name": "int4", "kv": "int3"}))
+    layers = tuple(replace(shape, dtype="float32") for shape in manifest.cache)
+    plain = replace(manifest, recipe={**manifest.recipe, "kv": "fp32"}, cache=layers)
+    unnamed = {name: value for name, value in plain.recipe.items() if name != "kv"}
+    cases = (manifest, plain, replace(plain, recipe=unnamed))
+    facts = [BundleRunner(None, one).facts for one in cases]  # type: ignore[arg-type]
+    assert [one.label for one in facts] == ["onnx int4 kv int8", "onnx int4 kv fp32", "onnx int4"]
+    assert facts[1].kv_read_bytes(99) == 4 * facts[0].kv_read_bytes(99) > 0
 
 
 def test_long_prompts_and_thread_counts_make_jobs(bundles: Mapping[str, Path]) -> None:

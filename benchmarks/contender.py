@@ -1,7 +1,8 @@
 """One contender, measured once in a fresh process: a Job as JSON in, a Sample as JSON out.
 
 Usage: python -m benchmarks.contender JOB; benchmarks.speed starts it. The order is fixed:
-imports, load, first prompt cold (time to first token, then memory), warm-up step, prefill, decode.
+imports, load, first prompt cold (time to first token), a short answer (then memory), prefill,
+decode at each depth.
 """
 
 import json
@@ -11,12 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from benchmarks.runner import Facts, KvLayer, Runner, find_prepare
+from benchmarks.memory import Memory, populate_memory, read_memory
+from benchmarks.runner import Facts, KvLayer, Loading, Runner, find_prepare
 
-_ROLLUP = Path("/proc/self/smaps_rollup")
+ANSWER_TOKENS = 64  # generated before memory is read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,10 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to measure; kind: a row of RUNNERS; context: None leaves it to the contender."""
+    """What to measure; kind: a row of RUNNERS; context: None leaves it to the contender.
+
+    states: folder that later jobs on the same file find too; see `Loading`.
+    """
 
     kind: str
     path: str
@@ -52,26 +58,20 @@ class Job:
     threads: int
     seed: int
     cases: tuple[Case, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """Resident bytes of a process: all, its share of shared pages, and what it alone wrote."""
-
-    rss_bytes: int
-    pss_bytes: int
-    private_dirty_bytes: int
+    states: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """One round of one contender; rates: test -> tokens/s; skipped: test -> why.
 
-    load_ms: without imports. memory: after the first prompt; memory_before: after imports, before
-    loading, so that what Python and an engine's packages take can be told from the model.
+    load_ms: without imports. memory: after the first prompt and ANSWER_TOKENS steps;
+    memory_before: after imports, before loading, so that what Python and an engine's packages take
+    can be told from the model.
     """
 
     path: str
+    threads: int
     facts: Facts
     load_ms: float
     ttft_ms: float
@@ -83,7 +83,9 @@ class Sample:
 
 def measure(job: Job) -> Sample:
     """Load the contender and measure it; the first case must be a prompt that fits."""
-    load = find_prepare(job.kind)(Path(job.path), job.context, job.threads)
+    states = Path(job.states) if job.states else None
+    loading = Loading(path=Path(job.path), context=job.context, threads=job.threads, states=states)
+    load = find_prepare(job.kind)(loading)
     before = read_memory()
     start = perf_counter()
     runner = load()
@@ -94,31 +96,30 @@ def measure(job: Job) -> Sample:
     if not first.n_prompt or first.name in skipped:
         raise ValueError(f"{job.path}: {first.name} must be a prompt within {facts.context} tokens")
     ttft_ms = _seconds(runner, _ids(rng, facts, first.n_prompt), 0) * 1000
+    for position in range(first.n_prompt, min(first.n_prompt + ANSWER_TOKENS, facts.context)):
+        runner.feed(_ids(rng, facts, 1), position)
     memory = read_memory()
-    runner.feed(_ids(rng, facts, 1), 0)
-    rates = {case.name: _rate(runner, case, rng) for case in job.cases if case.name not in skipped}
+    cases = [case for case in job.cases if case.name not in skipped]
     return Sample(
         path=job.path,
+        threads=job.threads,
         facts=facts,
         load_ms=load_ms,
         ttft_ms=ttft_ms,
         memory=memory,
         memory_before=before,
-        rates=rates,
+        rates=_rates(runner, cases, rng),
         skipped=skipped,
     )
 
 
-def read_memory() -> Memory:
-    """Memory of this process, from Linux's smaps_rollup."""
-    rows = dict(line.split(":") for line in _ROLLUP.read_text().splitlines()[1:])
-    rss, pss, dirty = (int(rows[key].split()[0]) for key in ("Rss", "Pss", "Private_Dirty"))
-    return Memory(rss_bytes=rss * 1024, pss_bytes=pss * 1024, private_dirty_bytes=dirty * 1024)
-
-
 def read_sample(text: str) -> Sample:
     """The Sample that `main` printed on the last line of `text`."""
-    raw = json.loads(text.splitlines()[-1])
+    return parse_sample(json.loads(text.splitlines()[-1]))
+
+
+def parse_sample(raw: Mapping[str, Any]) -> Sample:
+    """The Sample that `asdict` and JSON made `raw` of."""
     layers = tuple(KvLayer(**layer) for layer in raw["facts"]["layers"])
     facts = Facts(**{**raw["facts"], "layers": layers})
     memories = {key: Memory(**raw[key]) for key in ("memory", "memory_before")}
@@ -131,14 +132,30 @@ def _too_long(cases: Sequence[Case], context: int) -> Iterator[tuple[str, str]]:
             yield case.name, f"needs {case.positions} positions, the context is {context}"
 
 
-def _rate(runner: Runner, case: Case, rng: np.random.Generator) -> float:
-    """Tokens a second: of the whole prompt, or of the median step."""
-    if case.n_prompt:
-        return case.n_prompt / _seconds(runner, _ids(rng, runner.facts, case.n_prompt), 0)
-    if case.n_depth:
-        runner.feed(_ids(rng, runner.facts, case.n_depth), 0)
-    ids = _ids(rng, runner.facts, case.n_gen)
-    return 1 / median(_seconds(runner, [id_], case.n_depth + i) for i, id_ in enumerate(ids))
+def _rates(runner: Runner, cases: Sequence[Case], rng: np.random.Generator) -> dict[str, float]:
+    """Test -> tokens/s; all prompts before the first decode, so that no cache is full for them."""
+    context = _ids(rng, runner.facts, max((case.n_depth for case in cases), default=0))
+    prompts = [case for case in cases if case.n_prompt]
+    rates = {case.name: _prefill_rate(runner, case.n_prompt, rng) for case in prompts}
+    populate_memory()
+    for case in cases:
+        if not case.n_prompt:
+            rates[case.name] = _decode_rate(runner, context[: case.n_depth], case.n_gen, rng)
+    return rates
+
+
+def _prefill_rate(runner: Runner, length: int, rng: np.random.Generator) -> float:
+    return length / _seconds(runner, _ids(rng, runner.facts, length), 0)
+
+
+def _decode_rate(
+    runner: Runner, context: Sequence[int], steps: int, rng: np.random.Generator
+) -> float:
+    """Tokens a second of the median step, so that a slow first one does not count."""
+    if context:
+        runner.jump(context)
+    ids = _ids(rng, runner.facts, steps)
+    return 1 / median(_seconds(runner, [id_], len(context) + i) for i, id_ in enumerate(ids))
 
 
 def _seconds(runner: Runner, ids: Sequence[int], position: int) -> float:

@@ -2,18 +2,27 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 _PACKAGES = ("tinyaya-export", "onnxruntime", "executorch", "torch", "llama-cpp-python", "numpy")
 _REPEATS = 7
 BUFFER_BYTES = 1 << 30  # far beyond any last-level cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bandwidth:
+    """What that many threads together read from memory."""
+
+    threads: int
+    read_bytes_per_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +34,30 @@ class Machine:
     memory_bytes: int
     system: str
     versions: Mapping[str, str]
-    threads: int
-    read_bytes_per_s: float
+    bandwidths: tuple[Bandwidth, ...]
+
+    def read_bytes_per_s(self, threads: int) -> float:
+        """Measured with that many threads; KeyError if that was not."""
+        return {row.threads: row.read_bytes_per_s for row in self.bandwidths}[threads]
 
 
-def describe_machine(threads: int, buffer_bytes: int = BUFFER_BYTES) -> Machine:
-    """Describe this machine; its bandwidth is measured with `threads` over `buffer_bytes`."""
+def parse_machine(raw: Mapping[str, Any]) -> Machine:
+    """The Machine that `asdict` and JSON made `raw` of."""
+    return Machine(**{**raw, "bandwidths": tuple(Bandwidth(**row) for row in raw["bandwidths"])})
+
+
+def describe_machine(threads: Sequence[int], buffer_bytes: int = BUFFER_BYTES) -> Machine:
+    """Describe this machine; its bandwidth is measured for each count, over `buffer_bytes`."""
     return Machine(
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=platform.platform(),
         versions={"python": platform.python_version(), **_versions()},
-        threads=threads,
-        read_bytes_per_s=read_bandwidth(threads, buffer_bytes),
+        bandwidths=tuple(
+            Bandwidth(threads=count, read_bytes_per_s=read_bandwidth(count, buffer_bytes))
+            for count in threads
+        ),
     )
 
 

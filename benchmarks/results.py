@@ -7,6 +7,8 @@ import numpy as np
 
 from benchmarks.contender import Case, Sample
 
+Key = tuple[str, int]  # path and threads of a contender
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
@@ -27,7 +29,10 @@ class ContenderRow:
 
     model_filename: str
     engine: str
+    label: str
+    n_threads: int
     model_size: int
+    n_samples: int
     load_ms: Spread
     ttft_ms: Spread
     imports_rss_bytes: Spread
@@ -41,13 +46,15 @@ class Row:
     """One test of one contender; `_ts` is tokens a second, `_bytes` and `_ms` are medians.
 
     model_size: bytes of the weights' files. stddev_ts: of a sample, n - 1; 0 of a single one.
-    ratio: median_ts over that of the first peer; None without one. bytes_read_per_token: weights
-    (a table that only lookups read is left out) and the keys and values that half the steps see;
-    None for prompts. share_of_bandwidth: what that is of the machine's read bandwidth.
+    n_samples: rounds that measured it. ratio: median_ts over that of the first peer with as many
+    threads; None without one. bytes_read_per_token: weights (a table that only lookups read is left
+    out) and the keys and values that half the steps see; None for prompts. share_of_bandwidth: what
+    that is of what so many threads read.
     """
 
     model_filename: str
     engine: str
+    label: str
     backends: str
     model_size: int
     model_n_params: int
@@ -59,6 +66,7 @@ class Row:
     avg_ts: float
     stddev_ts: float
     samples_ts: Sequence[float]
+    n_samples: int
     median_ts: float
     q1_ts: float
     q3_ts: float
@@ -75,12 +83,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all rows share; peer: the path that ratios refer to."""
+    """What all rows share; peer: the path that ratios refer to; bandwidths: bytes/s by threads."""
 
     cases: tuple[Case, ...]
-    threads: int
     peer: str | None
-    bandwidth_bytes_per_s: float
+    bandwidths: Mapping[int, float]
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -89,16 +96,28 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(median=middle, q1=q1, q3=q3)
 
 
-def contender_rows(samples: Mapping[str, Sequence[Sample]]) -> list[ContenderRow]:
-    """One row a contender; samples: path -> its rounds."""
-    return [_contender_row(path, rounds) for path, rounds in samples.items()]
+def group(samples: Sequence[Sample], keys: Sequence[Key]) -> dict[Key, list[Sample]]:
+    """Contender -> its rounds, in the order of `keys`; contenders without any are left out."""
+    groups = {
+        key: [sample for sample in samples if (sample.path, sample.threads) == key] for key in keys
+    }
+    return {key: rounds for key, rounds in groups.items() if rounds}
 
 
-def _contender_row(path: str, rounds: Sequence[Sample]) -> ContenderRow:
+def contender_rows(groups: Mapping[Key, Sequence[Sample]]) -> list[ContenderRow]:
+    """One row a contender."""
+    return [_contender_row(rounds) for rounds in groups.values()]
+
+
+def _contender_row(rounds: Sequence[Sample]) -> ContenderRow:
+    first = rounds[0]
     return ContenderRow(
-        model_filename=path,
-        engine=rounds[0].facts.engine,
-        model_size=rounds[0].facts.model_bytes,
+        model_filename=first.path,
+        engine=first.facts.engine,
+        label=first.facts.label,
+        n_threads=first.threads,
+        model_size=first.facts.model_bytes,
+        n_samples=len(rounds),
         load_ms=spread([sample.load_ms for sample in rounds]),
         ttft_ms=spread([sample.ttft_ms for sample in rounds]),
         imports_rss_bytes=spread([sample.memory_before.rss_bytes for sample in rounds]),
@@ -108,40 +127,43 @@ def _contender_row(path: str, rounds: Sequence[Sample]) -> ContenderRow:
     )
 
 
-def rows(samples: Mapping[str, Sequence[Sample]], settings: Settings) -> list[Row]:
+def rows(groups: Mapping[Key, Sequence[Sample]], settings: Settings) -> list[Row]:
     """One row a test and contender, test by test; tests that a contender skipped have none."""
     return [
-        _row(case, samples[path], settings, _peer_median(case, samples, settings))
+        _row(case, groups[key], settings, _peer_median(case, groups, settings, key[1]))
         for case in settings.cases
-        for path in samples
-        if case.name in samples[path][0].rates
+        for key in groups
+        if _measured(case, groups[key])
     ]
 
 
+def _measured(case: Case, rounds: Sequence[Sample]) -> list[float]:
+    return [sample.rates[case.name] for sample in rounds if case.name in sample.rates]
+
+
 def _peer_median(
-    case: Case, samples: Mapping[str, Sequence[Sample]], settings: Settings
+    case: Case, groups: Mapping[Key, Sequence[Sample]], settings: Settings, threads: int
 ) -> float | None:
-    rounds = samples[settings.peer] if settings.peer else []
-    rates = [sample.rates[case.name] for sample in rounds if case.name in sample.rates]
+    rounds = groups.get((settings.peer, threads), []) if settings.peer else []
+    rates = _measured(case, rounds)
     return spread(rates).median if rates else None
 
 
 def _row(
     case: Case, rounds: Sequence[Sample], settings: Settings, peer_median: float | None
 ) -> Row:
-    shared, facts = _contender_row(rounds[0].path, rounds), rounds[0].facts
-    rates = [sample.rates[case.name] for sample in rounds]
-    ts = spread(rates)
-    read = None
+    shared, facts, rates = _contender_row(rounds), rounds[0].facts, _measured(case, rounds)
+    ts, bandwidth, read = spread(rates), settings.bandwidths[rounds[0].threads], None
     if case.n_gen:
         read = facts.weights_read_bytes + facts.kv_read_bytes(case.n_depth + case.n_gen // 2)
     return Row(
         model_filename=shared.model_filename,
         engine=facts.engine,
+        label=facts.label,
         backends="CPU",
         model_size=facts.model_bytes,
         model_n_params=facts.parameters,
-        n_threads=settings.threads,
+        n_threads=shared.n_threads,
         n_prompt=case.n_prompt,
         n_gen=case.n_gen,
         n_depth=case.n_depth,
@@ -149,6 +171,7 @@ def _row(
         avg_ts=float(np.mean(rates)),
         stddev_ts=float(np.std(rates, ddof=1)) if len(rates) > 1 else 0.0,
         samples_ts=rates,
+        n_samples=len(rates),
         median_ts=ts.median,
         q1_ts=ts.q1,
         q3_ts=ts.q3,
@@ -160,5 +183,5 @@ def _row(
         pss_bytes=shared.pss_bytes.median,
         private_dirty_bytes=shared.private_dirty_bytes.median,
         bytes_read_per_token=read,
-        share_of_bandwidth=read * ts.median / settings.bandwidth_bytes_per_s if read else None,
+        share_of_bandwidth=read * ts.median / bandwidth if read else None,
     )

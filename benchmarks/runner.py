@@ -23,6 +23,19 @@ _LOOKUP_COPIES: Mapping[str, int] = {"onnx": 0, "executorch": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loading:
+    """What a contender is loaded with; context: None leaves it to the contender.
+
+    states: folder for what a contender computes once and later processes read; None: keeps none.
+    """
+
+    path: Path
+    context: int | None
+    threads: int
+    states: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class KvLayer:
     """One layer's cache as a step reads it: `window` positions at most, None for all."""
 
@@ -32,9 +45,13 @@ class KvLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a contender is; a step reads `weights_read_bytes` and what its caches hold."""
+    """What a contender is; a step reads `weights_read_bytes` and what its caches hold.
+
+    label: tells contenders of one engine apart.
+    """
 
     engine: str
+    label: str
     model_bytes: int
     parameters: int
     vocab_size: int
@@ -60,6 +77,12 @@ class Runner(Protocol):
     def feed(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """Feed any number of ids at `position`, 0 (starts anew) or the end; logits_V."""
 
+    def jump(self, ids: Sequence[int]) -> None:
+        """Stand where feeding `ids` at 0 would end; steps from there take the time they then take.
+
+        What caches hold is unspecified, if the time of a step does not depend on it.
+        """
+
 
 class BundleRunner:
     """A loaded bundle; prompts are cut into its chunks."""
@@ -74,6 +97,7 @@ class BundleRunner:
         model_bytes = program_bytes(manifest)
         return Facts(
             engine=manifest.engine,
+            label=_label(manifest),
             model_bytes=model_bytes,
             parameters=model.parameters,
             vocab_size=model.vocab_size,
@@ -95,15 +119,31 @@ class BundleRunner:
             logits_V = self._engine.step(ids[start : start + chunk], position + start)
         return logits_V
 
+    def jump(self, ids: Sequence[int]) -> None:
+        """As `Runner.jump`: feeds the last chunk alone.
 
-def prepare_bundle(folder: Path, context: int | None, threads: int) -> Callable[[], Runner]:
+        Which slots a step reads and writes follows from its position, in both engines. Whoever
+        times steps must have made all pages of the caches resident.
+        """
+        start = max(0, len(ids) - self._manifest.limits.chunk)
+        self.feed(ids[start:], start)
+
+
+def prepare_bundle(loading: Loading) -> Callable[[], Runner]:
     """Import what the bundle's engine needs; the function returned loads the bundle.
 
-    context: for peers; a bundle's is in its program.
+    Its context is in its program, and it needs no states.
     """
-    manifest = open_bundle(folder, check_hashes=False).manifest
+    manifest = open_bundle(loading.path, check_hashes=False).manifest
     engine = load_engine(manifest.engine)
-    return lambda: BundleRunner(engine(folder, manifest, threads), manifest)
+    return lambda: BundleRunner(engine(loading.path, manifest, loading.threads), manifest)
+
+
+def _label(manifest: Manifest) -> str:
+    """Engine, recipe, and how caches hold keys and values, where the recipe says so."""
+    recipe = manifest.recipe
+    kv = f" kv {recipe['kv']}" if "kv" in recipe else ""
+    return f"{manifest.engine} {recipe['name']}{kv}"
 
 
 def program_bytes(manifest: Manifest) -> int:
@@ -129,7 +169,7 @@ class RunnerSource:
     name: str
 
 
-Prepare = Callable[[Path, int | None, int], Callable[[], Runner]]
+Prepare = Callable[[Loading], Callable[[], Runner]]
 
 RUNNERS: Mapping[str, RunnerSource] = {
     "bundle": RunnerSource(module="benchmarks.runner", name="prepare_bundle"),
@@ -138,7 +178,7 @@ RUNNERS: Mapping[str, RunnerSource] = {
 
 
 def find_prepare(kind: str) -> Prepare:
-    """Import a function of the table; with path, context and threads, it returns one that loads.
+    """Import a function of the table; given a Loading, it returns one that loads.
 
     Raises EngineMissingError if its package is not installed.
     """

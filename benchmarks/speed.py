@@ -1,97 +1,34 @@
 """Bundles and peers' files in; their speed and memory, measured side by side, out.
 
-Every measurement is a fresh process. A round measures each contender once, in an order that a seed
-shuffles; rounds follow each other, so that a slow minute of the machine strikes all alike.
+Every measurement is a fresh process. A round measures each contender once with each number of
+threads, in an order that a seed shuffles; rounds follow each other, so that a slow minute of the
+machine strikes all alike. Results are written after every process.
 Usage: python -m benchmarks.speed --bundle DIR [--peer GGUF] --out results.json
 """
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from random import Random
 from typing import Annotated
 
 import typer
 
 from benchmarks.charts import plot_results, print_results, short_name
-from benchmarks.contender import Case, Job, Sample, read_sample
-from benchmarks.machine import Machine, describe_machine
-from benchmarks.results import ContenderRow, Row, Settings, contender_rows, rows
+from benchmarks.contender import Job, Sample, read_sample
+from benchmarks.machine import describe_machine
+from benchmarks.options import SpeedOptions
+from benchmarks.store import Measured, StoreError, continued, save
 from export.progress import Progress
 from export.terminal import shown_progress
-from runtime import RunError, read_manifest
+from runtime import RunError
 
 
 class ContenderError(Exception):
     """A contender's process failed; the message holds the last line that it wrote to stderr."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpeedOptions:
-    """What to compare, and how; the context of peers is the largest of the bundles'."""
-
-    bundles: tuple[Path, ...]
-    peers: tuple[Path, ...]
-    prompts: tuple[int, ...]
-    contexts: tuple[int, ...]
-    threads: int
-    rounds: int
-    tokens: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
-        paths = [*self.bundles, *self.peers]
-        if not self.bundles or len(set(paths)) < len(paths):
-            raise ValueError("expected at least one bundle, and each contender once")
-        if not self.prompts or min(*self.prompts, self.threads, self.rounds, self.tokens) < 1:
-            raise ValueError("prompts, threads, rounds and tokens must be at least 1")
-        if min(self.contexts, default=0) < 0:
-            raise ValueError("contexts must be at least 0")
-
-    @property
-    def cases(self) -> tuple[Case, ...]:
-        """Prompts first: the first of them also gives the time to first token."""
-        return (
-            *(Case(n_prompt=count) for count in dict.fromkeys(self.prompts)),
-            *(Case(n_gen=self.tokens, n_depth=depth) for depth in dict.fromkeys(self.contexts)),
-        )
-
-    def jobs(self) -> tuple[Job, ...]:
-        """One a contender; bundles first."""
-        context = max(read_manifest(folder).limits.context for folder in self.bundles)
-        kinds = [("bundle", path) for path in self.bundles]
-        kinds += [("llama.cpp", path) for path in self.peers]
-        return tuple(
-            Job(
-                kind=kind,
-                path=str(path),
-                context=context if kind != "bundle" else None,
-                threads=self.threads,
-                seed=self.seed,
-                cases=self.cases,
-            )
-            for kind, path in kinds
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpeedResult:
-    """All that was measured; skipped: path -> test -> why."""
-
-    machine: Machine
-    contenders: Sequence[ContenderRow]
-    skipped: Mapping[str, Mapping[str, str]]
-    results: Sequence[Row]
-
-
-def schedule(jobs: Sequence[Job], rounds: int, seed: int) -> list[list[Job]]:
-    """Each round's jobs in the order to run them; all of them in every round."""
-    random = Random(seed)
-    return [random.sample(jobs, len(jobs)) for _ in range(rounds)]
 
 
 def run_job(job: Job) -> Sample:
@@ -105,30 +42,30 @@ def run_job(job: Job) -> Sample:
 
 
 def measure_speed(
-    options: SpeedOptions,
-    machine: Machine,
-    progress: Progress,
-    run: Callable[[Job], Sample] = run_job,
-) -> SpeedResult:
-    """Measure all contenders in interleaved rounds; machine: described before, when it is idle."""
-    jobs = options.jobs()
-    samples: dict[str, list[Sample]] = {job.path: [] for job in jobs}
-    for number, order in enumerate(schedule(jobs, options.rounds, options.seed), start=1):
-        for job in order:
-            progress.stage(f"round {number}/{options.rounds} {short_name(job.path)}")
-            samples[job.path].append(run(job))
-    settings = Settings(
-        cases=options.cases,
-        threads=options.threads,
-        peer=str(options.peers[0]) if options.peers else None,
-        bandwidth_bytes_per_s=machine.read_bytes_per_s,
-    )
-    return SpeedResult(
-        machine=machine,
-        contenders=contender_rows(samples),
-        skipped={path: rounds[0].skipped for path, rounds in samples.items() if rounds[0].skipped},
-        results=rows(samples, settings),
-    )
+    measured: Measured, out: Path, progress: Progress, run: Callable[[Job], Sample] = run_job
+) -> Measured:
+    """Measure in interleaved rounds what `measured` lacks, writing all to `out` after each job."""
+    states = out.with_suffix(".states")  # also for a run that resumes this one
+    rounds = measured.options.schedule(states)
+    jobs = [(number, job) for number, order in enumerate(rounds, start=1) for job in order]
+    for number, job in jobs[len(measured.samples) :]:
+        progress.stage(
+            f"round {number}/{len(rounds)} {short_name(job.path)}, {job.threads} threads"
+        )
+        measured = measured.plus(run(job))
+        save(measured, out)
+    if states.exists():
+        shutil.rmtree(states)
+    return measured
+
+
+def _begin(options: SpeedOptions, out: Path, *, resumed: bool) -> Measured:
+    if resumed and out.exists():
+        return continued(out, options, describe_machine(()))
+    states = out.with_suffix(".states")
+    if states.exists():
+        shutil.rmtree(states)
+    return Measured(options=options, machine=describe_machine(options.threads))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -144,10 +81,14 @@ def speed(  # noqa: PLR0913  one argument an option
     peer: Annotated[list[Path] | None, typer.Option(metavar="GGUF", help="Peer; repeat.")] = None,
     prompts: Annotated[str, typer.Option(help="Prompt lengths, tokens.")] = "128,512",
     contexts: Annotated[str, typer.Option(help="Tokens in the cache at decode.")] = "128,4000",
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    threads: Annotated[str, typer.Option(help="CPU threads; each is measured.")] = "2",
     rounds: Annotated[int, typer.Option(help="Times that each is measured.")] = 5,
+    long_rounds: Annotated[
+        int | None, typer.Option(help="Rounds with prompts over 1000.", show_default="all")
+    ] = None,
     tokens: Annotated[int, typer.Option(help="Steps timed at each depth.")] = 16,
     seed: Annotated[int, typer.Option(help="Of ids and of the order.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out, if any.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw bars.")] = None,
 ) -> None:
     """Compare the speed and memory of bundles and of llama.cpp on GGUF files.
@@ -160,8 +101,9 @@ def speed(  # noqa: PLR0913  one argument an option
             peers=tuple(peer or ()),
             prompts=_numbers(prompts),
             contexts=_numbers(contexts),
-            threads=threads,
+            threads=_numbers(threads),
             rounds=rounds,
+            long_rounds=rounds if long_rounds is None else long_rounds,
             tokens=tokens,
             seed=seed,
         )
@@ -170,14 +112,13 @@ def speed(  # noqa: PLR0913  one argument an option
     try:
         with shown_progress() as progress:
             progress.stage("read bandwidth")
-            result = measure_speed(options, describe_machine(threads), progress)
-    except (ContenderError, RunError) as error:
+            measured = measure_speed(_begin(options, out, resumed=resume), out, progress)
+    except (ContenderError, StoreError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
-    out.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
-    print_results(result.machine, result.contenders, result.results, result.skipped)
+    print_results(measured)
     if plot:
-        plot_results(result.results, plot)
+        plot_results(measured, plot)
 
 
 if __name__ == "__main__":

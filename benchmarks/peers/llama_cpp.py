@@ -5,17 +5,19 @@ Shape suffixes: V vocabulary.
 """
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from zlib import crc32
 
 import llama_cpp
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.runner import Facts, KvLayer, Runner
+from benchmarks.runner import Facts, KvLayer, Loading, Runner
 from runtime import OptionError, ProgramError
 
 # llama.cpp's own formats; those of FLOAT_TYPES in `gguf_file` are written without it.
@@ -40,10 +42,12 @@ class LlamaRunner:
 
     They differ from the library's in one point: window layers keep window + batch positions only
     (swa_full is off). Weights are mapped from the file, and copied where a kernel wants another
-    layout. context: None takes the one that the model was trained with.
+    layout. context: None takes the one that the model was trained with. A step's time depends on
+    which positions its cache holds, so `jump` feeds them all, on all cores, and keeps the state.
     """
 
-    def __init__(self, path: Path, context: int | None, threads: int) -> None:
+    def __init__(self, loading: Loading) -> None:
+        path, threads = loading.path, loading.threads
         llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         model_params = llama_cpp.llama_model_default_params()
@@ -52,13 +56,14 @@ class LlamaRunner:
         if not self._model:
             raise ProgramError(f"llama.cpp does not load {path}; expected a GGUF of its version")
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = context or llama_cpp.llama_model_n_ctx_train(self._model)
+        params.n_ctx = loading.context or llama_cpp.llama_model_n_ctx_train(self._model)
         params.n_batch = params.n_ubatch = _BATCH
         params.n_threads = params.n_threads_batch = threads
         params.swa_full = False
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise OptionError(f"llama.cpp makes no context of {params.n_ctx} for {path}")
+        self._loading, self._states = loading, _state_names(loading)
         self._vocab_size = llama_cpp.llama_vocab_n_tokens(
             llama_cpp.llama_model_get_vocab(self._model)
         )
@@ -73,6 +78,7 @@ class LlamaRunner:
         position = 2 * llama_cpp.llama_model_n_head_kv(model) * head_dim * _CACHE_BYTES
         return Facts(
             engine="llama.cpp",
+            label=f"llama.cpp {self._kind()}",
             model_bytes=size,
             parameters=llama_cpp.llama_model_n_params(model),
             vocab_size=self._vocab_size,
@@ -97,6 +103,16 @@ class LlamaRunner:
         logits_V: NDArray[np.float32] = np.ctypeslib.as_array(logits, (self._vocab_size,)).copy()
         return logits_V
 
+    def jump(self, ids: Sequence[int]) -> None:
+        """As `Runner.jump`; from a state kept before, or one that this leaves in `states`."""
+        if not self._loading.states:
+            self.feed(ids, 0)
+            return
+        kept = self._loading.states / f"{self._states}{len(ids)}"
+        if not kept.exists():
+            self._keep(ids, kept)
+        self._restore(kept)
+
     def close(self) -> None:
         """Free the model; the runner is of no use afterwards."""
         llama_cpp.llama_free(self._context)
@@ -116,17 +132,65 @@ class LlamaRunner:
         if code:
             raise ProgramError(f"llama_decode of {len(ids)} ids at {position} returned {code}")
 
+    def _keep(self, ids: Sequence[int], kept: Path) -> None:
+        """Feed what the longest state kept of fewer ids lacks, and write the state after it."""
+        lengths = [int(path.suffix[1:]) for path in kept.parent.glob(f"{self._states}*[0-9]")]
+        done = max((length for length in lengths if length < len(ids)), default=0)
+        if done:
+            self._restore(kept.parent / f"{self._states}{done}")
+        threads = self._loading.threads
+        llama_cpp.llama_set_n_threads(self._context, threads, len(os.sched_getaffinity(0)))
+        self.feed(ids[done:], done)
+        llama_cpp.llama_set_n_threads(self._context, threads, threads)
+        unfinished = kept.with_name(f"{kept.name}.unfinished")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        tokens = (llama_cpp.llama_token * 0)()
+        save = llama_cpp.llama_state_seq_save_file
+        if not save(self._context, str(unfinished).encode(), 0, tokens, 0):
+            raise ProgramError(
+                f"llama.cpp does not write its state to {unfinished}; is there room?"
+            )
+        unfinished.replace(kept)
+
+    def _restore(self, kept: Path) -> None:
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), 0)
+        tokens, count = (llama_cpp.llama_token * 0)(), ctypes.c_size_t()
+        load = llama_cpp.llama_state_seq_load_file
+        if not load(self._context, str(kept).encode(), 0, tokens, 0, ctypes.byref(count)):
+            raise ProgramError(f"llama.cpp does not read its state from {kept}; delete it")
+
+    def _kind(self) -> str:
+        """The weights' type, by its name in QUANTIZED_TYPES or as llama.cpp guesses it."""
+        names = {str(code): name for name, code in QUANTIZED_TYPES.items()}
+        found = self._find_metadata("general.file_type")
+        if found in names:
+            return names[found]
+        text = ctypes.create_string_buffer(_VALUE_CHARS)
+        llama_cpp.llama_model_desc(self._model, text, _VALUE_CHARS)
+        return text.value.decode().split()[-1]
+
     def _metadata(self, key: str) -> str:
-        value = ctypes.create_string_buffer(_VALUE_CHARS)
-        found: Any = llama_cpp.llama_model_meta_val_str
-        if found(self._model, key.encode(), value, _VALUE_CHARS) < 0:
+        value = self._find_metadata(key)
+        if value is None:
             raise ProgramError(f"the GGUF has no {key}; expected one of the cohere2 architecture")
-        return value.value.decode()
+        return value
+
+    def _find_metadata(self, key: str) -> str | None:
+        value = ctypes.create_string_buffer(_VALUE_CHARS)
+        find: Any = llama_cpp.llama_model_meta_val_str
+        missing = find(self._model, key.encode(), value, _VALUE_CHARS) < 0
+        return None if missing else value.value.decode()
 
 
-def prepare_llama(path: Path, context: int | None, threads: int) -> Callable[[], Runner]:
+def _state_names(loading: Loading) -> str:
+    """How the names of this file's states begin; their number of ids follows."""
+    name, context = str(loading.path.resolve()), loading.context
+    return f"{crc32(f'{name} {loading.path.stat().st_mtime_ns} {context}'.encode()):08x}."
+
+
+def prepare_llama(loading: Loading) -> Callable[[], Runner]:
     """Import what a GGUF needs; the function returned loads it."""
-    return lambda: LlamaRunner(path, context, threads)
+    return lambda: LlamaRunner(loading)
 
 
 def quantize_gguf(source: Path, target: Path, kind: str) -> None:

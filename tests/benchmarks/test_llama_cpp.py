@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import SpeedOptions, run_job
+from benchmarks.options import SpeedOptions
+from benchmarks.runner import Loading
+from benchmarks.speed import run_job
 from export.checkpoint import Checkpoint
 from export.decoder.reference import reference_logits
 from export.parity import float_model
@@ -25,7 +27,10 @@ LENGTH, SINGLE = 300, 20  # past two windows of 128; the last steps singly
 def tail_kl(path: Path, nano: Checkpoint) -> np.ndarray:
     """KL in nats from the unquantized model at the last positions."""
     ids = np.random.default_rng(0).integers(8, 10_000, LENGTH).tolist()
-    runner, start = llama_cpp.LlamaRunner(path, 512, 1), LENGTH - SINGLE
+    runner, start = (
+        llama_cpp.LlamaRunner(Loading(path=path, context=512, threads=1)),
+        LENGTH - SINGLE,
+    )
     runner.feed(ids[:7], 0)  # what came before must be forgotten
     found = [runner.feed(ids[:start], 0)]
     found += [runner.feed([token], start + index) for index, token in enumerate(ids[start:])]
@@ -58,21 +63,49 @@ def test_peer_is_measured_as_a_bundle_is(tmp_path: Path, bundles: Mapping[str, P
         peers=(path,),
         prompts=(8,),
         contexts=(150, 4000),
-        threads=1,
+        threads=(1,),
         rounds=1,
+        long_rounds=1,
         tokens=2,
         seed=0,
     )
-    bundle, peer = (run_job(job) for job in options.jobs())
+    (order,) = options.schedule(tmp_path / "states")
+    bundle, peer = (run_job(job) for job in sorted(order, key=lambda job: job.kind))
+    assert len(list((tmp_path / "states").iterdir())) == 1
+    assert (bundle.facts.label, peer.facts.label) == ("onnx int4 kv int8", "llama.cpp Q4_0")
     assert bundle.facts.parameters == peer.facts.parameters
     assert bundle.facts.context == peer.facts.context
-    assert bundle.facts.kv_read_bytes(200) == 2 * peer.facts.kv_read_bytes(200)
+    assert 2 * bundle.facts.kv_read_bytes(200) == peer.facts.kv_read_bytes(200)  # int8, float16
     assert peer.rates.keys() == bundle.rates.keys() == {"pp8", "tg2 @ d150"}
+
+
+def test_a_jump_is_what_feeding_would_be(tmp_path: Path) -> None:
+    path, states = tmp_path / "nano.gguf", tmp_path / "states"
+    llama_cpp.convert(NANO, path, "F16")
+    loading = Loading(path=path, context=1024, threads=1, states=states)
+    ids = np.random.default_rng(1).integers(8, 10_000, 700).tolist()
+    runner = llama_cpp.LlamaRunner(loading)
+    expected = {}
+    for depth in (150, 600):  # the second goes on from the first; both lie past the window
+        runner.feed(ids[:depth], 0)
+        expected[depth] = [runner.feed([ids[depth + i]], depth + i) for i in range(5)]
+        runner.jump(ids[:depth])
+    runner.close()
+    assert len(list(states.iterdir())) == 2
+    runner = llama_cpp.LlamaRunner(loading)
+    for depth in (600, 150):
+        before = {file: file.stat().st_mtime_ns for file in states.iterdir()}
+        runner.jump(ids[:depth])
+        found = [runner.feed([ids[depth + i]], depth + i) for i in range(5)]
+        # batches were cut elsewhere, and keys are float16
+        assert kl(np.stack(expected[depth]), np.stack(found)).max() < 1e-5
+        assert before == {file: file.stat().st_mtime_ns for file in states.iterdir()}
+    runner.close()
 
 
 def test_bad_files_and_types_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"GGUF no more")
     with pytest.raises(ProgramError, match="expected a GGUF"):
-        llama_cpp.LlamaRunner(tmp_path / "bad.gguf", None, 1)
+        llama_cpp.LlamaRunner(Loading(path=tmp_path / "bad.gguf", context=None, threads=1))
     with pytest.raises(OptionError, match="known: F32, F16"):
         llama_cpp.convert(NANO, tmp_path / "x.gguf", "Q3")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from export.errors import ExportError, MissingExtraError, ParityError
+from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.options import ExportOptions
 from quantize.errors import QuantizeError
 from runtime import RunError
@@ -40,6 +40,14 @@ Context = Annotated[
     typer.Option(help="Positions a session may hold.", show_default="the model's, up to 8192"),
 ]
 Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
+Preamble = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT|@FILE|none",
+        help="What prompts begin with; sessions start from it at once.",
+        show_default="the chat template's own",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -51,6 +59,7 @@ def export(
     recipe: RecipeName = "int4",
     context: Context = None,
     chunk: Chunk = 128,
+    preamble: Preamble = None,
     verify: Annotated[bool, typer.Option(help="Check the program against the model.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle at DIR.")] = False,
     as_json: Json = False,
@@ -63,7 +72,13 @@ def export(
     from export.terminal import shown_progress
 
     options = ExportOptions(
-        backend=backend, recipe=recipe, context=context, chunk=chunk, verify=verify, force=force
+        backend=backend,
+        recipe=recipe,
+        context=context,
+        chunk=chunk,
+        preamble=_preamble_text(preamble),
+        verify=verify,
+        force=force,
     )
     with shown_progress() as progress:
         bundles = export_bundle(source, out, options, progress)
@@ -182,6 +197,7 @@ def plan(
     recipe: RecipeName = "int4",
     context: Context = None,
     chunk: Chunk = 128,
+    preamble: Preamble = None,
     as_json: Json = False,
 ) -> None:
     """Estimate bytes on disk, on the device and of the export; no work is done.
@@ -191,14 +207,20 @@ def plan(
     from export.backends import BACKENDS, find_backend
     from export.checkpoint import open_checkpoint
     from export.plan import plan_export
+    from export.preamble import find_preamble, longest_preamble
     from quantize.recipe import find_recipe
 
     options = ExportOptions(backend=backend, recipe=recipe, context=context, chunk=chunk)
+    text = _preamble_text(preamble)
     checkpoint = open_checkpoint(source)
     limits = options.limits(checkpoint.config.max_context)
+    longest = longest_preamble(checkpoint.config.window, limits)
+    count = len(find_preamble(checkpoint.tokenizer, text, longest))
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {
-        name: asdict(plan_export(checkpoint, find_recipe(recipe), limits, find_backend(name)))
+        name: asdict(
+            plan_export(checkpoint, find_recipe(recipe), limits, find_backend(name), count)
+        )
         for name in names
     }
     if as_json:
@@ -236,6 +258,18 @@ def demo(
         print_demo(result)
     if not result.ok:
         raise typer.Exit(1)
+
+
+def _preamble_text(value: str | None) -> str | None:
+    """As `ExportOptions.preamble`: `none` is no text, `@FILE` what the file holds."""
+    if value is None or not value.startswith("@"):
+        return "" if value == "none" else value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionsError(
+            f"the preamble {value[1:]} cannot be read: {error}; expected a file of UTF-8 text"
+        ) from error
 
 
 def _verdict(parity: "Parity | None") -> str:

@@ -33,13 +33,15 @@ class Limits:
 class ExportOptions:
     """One export: names of a backend and a recipe, limits, and what to do with the target.
 
-    context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT.
+    context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT. preamble: text
+    that prompts begin with; None takes what the chat template always writes, "" is none.
     """
 
     backend: str = "onnx"
     recipe: str = "int4"
     context: int | None = None
     chunk: int = 128
+    preamble: str | None = None
     verify: bool = True
     force: bool = False
 

@@ -31,19 +31,24 @@ class Plan:
     export_disk_bytes: int
 
 
-def plan_export(checkpoint: Checkpoint, recipe: Recipe, limits: Limits, backend: Backend) -> Plan:
-    """Estimates for one backend; reads only the checkpoint's headers."""
+def plan_export(
+    checkpoint: Checkpoint, recipe: Recipe, limits: Limits, backend: Backend, preamble: int = 0
+) -> Plan:
+    """Estimates for one backend; reads only the checkpoint's headers.
+
+    preamble: how many ids it has.
+    """
     config, footprint = checkpoint.config, backend.footprint
     weights = weights_bytes(config, recipe, backend)
     cache = kv_cache_bytes(config, limits)
     rope = 2 * limits.context * config.layers[0].head_dim // 2 * _FLOAT_BYTES
     tokenizer = (checkpoint.folder / "tokenizer.json").stat().st_size
-    bundle = weights + rope + tokenizer + footprint.graph_bytes * len(config.layers)
+    first = preamble_bytes(config, preamble)
+    bundle = weights + rope + tokenizer + first + footprint.graph_bytes * len(config.layers)
     step = limits.chunk * (8 * config.width + 3 * config.ffn_width) * _FLOAT_BYTES
     logits = config.vocab_size * _FLOAT_BYTES
-    device = (
-        footprint.engine_bytes + int(footprint.resident_share * weights) + cache + step + logits
-    )
+    packed = int(footprint.resident_share * weights)
+    device = footprint.engine_bytes + packed + cache + first + step + logits
     codes = sum(
         prod(shape) * (1 if recipe.precision(role_of(name)) else _FLOAT_BYTES)
         for name, shape in tensor_shapes(config).items()
@@ -77,15 +82,23 @@ def kv_cache_bytes(config: DecoderConfig, limits: Limits) -> int:
     )
 
 
+def preamble_bytes(config: DecoderConfig, count: int) -> int:
+    """Bytes of the keys and values of `count` ids, in float32."""
+    return sum(
+        2 * count * layer.kv_heads * layer.head_dim * _FLOAT_BYTES for layer in config.layers
+    )
+
+
 def check_resources(
     checkpoint: Checkpoint,
     recipe: Recipe,
     limits: Limits,
     backends: Sequence[Backend],
     target: Path,
+    preamble: int = 0,
 ) -> None:
     """Raise OptionsError if the disk or the memory here will not suffice."""
-    plans = [plan_export(checkpoint, recipe, limits, backend) for backend in backends]
+    plans = [plan_export(checkpoint, recipe, limits, backend, preamble) for backend in backends]
     disk = sum(plan.export_disk_bytes for plan in plans)
     memory = max(plan.export_peak_bytes for plan in plans)
     folder = next(path for path in target.absolute().parents if path.exists())

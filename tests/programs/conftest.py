@@ -17,6 +17,7 @@ from export.decoder.config import parse_config
 from export.decoder.model import tensor_shapes
 from export.golden import golden_tokens
 from export.options import Limits
+from export.preamble import ship_preamble
 from export.trace import trace_model
 from quantize.quantizer import quantize_model
 from quantize.recipe import RECIPES
@@ -73,12 +74,15 @@ MakeBundle = Callable[..., Path]
 def make_bundle(tmp_path: Path) -> MakeBundle:
     """Make a bundle of a checkpoint, without any proof."""
 
-    def make(checkpoint: Checkpoint, backend: str, recipe: str = "fp32") -> Path:
+    def make(
+        checkpoint: Checkpoint, backend: str, recipe: str = "fp32", preamble: Sequence[int] = ()
+    ) -> Path:
         folder = tmp_path / f"{backend}-{recipe}"
         folder.mkdir()
         chosen = find_backend(backend)
         model = quantize_model(checkpoint, RECIPES[recipe])
-        program = chosen.lower(trace_model(model, LIMITS, chosen), checkpoint.tokenizer)
+        traced = trace_model(model, LIMITS, chosen, len(preamble))
+        program = chosen.lower(traced, checkpoint.tokenizer)
         program.write(folder)
         content = BundleContent(
             engine=program.engine,
@@ -89,6 +93,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             golden=golden_tokens(checkpoint.folder / "tokenizer.json"),
         )
         write_files(folder, content)
+        content = ship_preamble(folder, content, chosen, preamble)
         write_manifest(folder, content, {})
         return folder
 

@@ -34,6 +34,9 @@ class ScriptedEngine:
         logits_V[slice(*UNUSED)] = 1000
         return logits_V
 
+    def restore(self) -> None:
+        self.calls.append((0, 0))
+
     def can_rewind(self, position: int) -> bool:
         return self.rewindable
 

@@ -76,6 +76,7 @@ def test_verify_against_the_checkpoint(
     assert result.json["ok"] is True
     names = {check["name"] for check in result.json["checks"]}
     assert {"files", "golden token ids", "program repeats its probe"} < names
+    assert "preamble is as if it were fed" in names
     assert "program equals quantized model" in names
     assert all({"name", "ok", "figure"} == set(check) for check in result.json["checks"])
 
@@ -128,6 +129,27 @@ def test_export_writes_a_bundle_that_runs(command: Command, tmp_path: Path) -> N
     assert result.json[0]["parity"]["kl_to_quantized"] < 1e-6
     assert command("run", out, "--prompt", PROMPT, "--max-tokens", 3).code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_preamble_of_ones_own_or_none(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("Haki za binadamu. Swali: ", encoding="utf-8")
+    for value, least in (
+        (f"@{tmp_path / 'text'}", 5),
+        ("Haki za binadamu. Swali: ", 5),
+        ("none", 0),
+    ):
+        out = tmp_path / "bundle"
+        options = ("--chunk", 16, "--no-verify", "--force", "--preamble", value)
+        assert command("export", NANO, "--out", out, *options).code == 0
+        preamble = command("inspect", out, "--json").json.get("preamble", {"ids": []})
+        assert least <= len(preamble["ids"]) <= 3 * least
+        assert (f"{len(preamble['ids'])} tokens" if least else "none") in command(
+            "inspect", out
+        ).out
+        assert (out / "preamble.npy").exists() == bool(least)
+        sizes = [command("plan", NANO, "--preamble", p, "--json").json for p in (value, "none")]
+        grown = sizes[0]["bundle_bytes"] - sizes[1]["bundle_bytes"]
+        assert grown == len(preamble["ids"]) * 8 * 2 * 2 * 32 * 4
 
 
 def test_every_help_has_an_example(command: Command) -> None:

@@ -24,7 +24,7 @@ class ScriptedEngine:
     script: Mapping[int, int] = {}
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
-        self.calls: list[tuple[int, int]] = []
+        self.calls: list[tuple[int, int] | str] = []
         self.rewindable = True
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ class ScriptedEngine:
         return logits_V
 
     def restore(self) -> None:
-        self.calls.append((0, 0))
+        self.calls.append("restore")
 
     def can_rewind(self, position: int) -> bool:
         return self.rewindable

@@ -131,25 +131,22 @@ def test_export_writes_a_bundle_that_runs(command: Command, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_preamble_of_ones_own_or_none(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("Haki za binadamu. Swali: ", encoding="utf-8")
-    for value, least in (
-        (f"@{tmp_path / 'text'}", 5),
-        ("Haki za binadamu. Swali: ", 5),
-        ("none", 0),
-    ):
-        out = tmp_path / "bundle"
-        options = ("--chunk", 16, "--no-verify", "--force", "--preamble", value)
-        assert command("export", NANO, "--out", out, *options).code == 0
-        preamble = command("inspect", out, "--json").json.get("preamble", {"ids": []})
-        assert least <= len(preamble["ids"]) <= 3 * least
-        assert (f"{len(preamble['ids'])} tokens" if least else "none") in command(
-            "inspect", out
-        ).out
-        assert (out / "preamble.npy").exists() == bool(least)
-        sizes = [command("plan", NANO, "--preamble", p, "--json").json for p in (value, "none")]
-        grown = sizes[0]["bundle_bytes"] - sizes[1]["bundle_bytes"]
-        assert grown == len(preamble["ids"]) * 8 * 2 * 2 * 32 * 4
+@pytest.mark.parametrize("value", ["@text", "none"])
+def test_a_preamble_of_ones_own_or_none(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, out = "Haki za binadamu. Swali: ", tmp_path / "bundle"
+    Path("text").write_text(text, encoding="utf-8")
+    options = ("--chunk", 16, "--recipe", "fp32", "--no-verify", "--preamble", value)
+    assert command("export", NANO, "--out", out, *options).code == 0
+    ids = command("inspect", out, "--json").json.get("preamble", {"ids": []})["ids"]
+    assert (len(ids) >= 5) == (value != "none") == (out / "preamble.npy").exists()
+    assert (f"{len(ids)} tokens" if ids else "none") in command("inspect", out).out
+    given = text if ids else "none"
+    planned = [command("plan", NANO, "--preamble", p, "--json").json for p in (given, "none")]
+    grown = planned[0]["bundle_bytes"] - planned[1]["bundle_bytes"]
+    assert grown == len(ids) * 8 * 2 * 2 * 32 * 4
 
 
 def test_every_help_has_an_example(command: Command) -> None:

@@ -16,6 +16,7 @@ from export.options import Limits
 from export.staging import MANIFEST_FILE
 from export.tokenizer import Tokenizer
 from quantize.quantizer import QuantizedModel
+from runtime.manifest import Preamble
 
 GOLDEN_FILE, REPORT_FILE = "golden_tokens.json", "report.json"
 _TOOLS = (
@@ -28,7 +29,7 @@ _TOOLS = (
 class BundleContent:
     """All that goes into a bundle, but what is measured on the bundle itself.
 
-    program: the file that `engine` opens.
+    program: the file that `engine` opens. preamble: what sessions can start from.
     """
 
     engine: str
@@ -37,6 +38,7 @@ class BundleContent:
     limits: Limits
     tokenizer: Tokenizer
     golden: Golden
+    preamble: Preamble | None = None
 
 
 def write_files(folder: Path, content: BundleContent) -> None:
@@ -91,6 +93,7 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
             "unused": [list(gap) for gap in tokenizer.unused],
         },
         "sampling": dict(tokenizer.sampling),
+        **({"preamble": asdict(content.preamble)} if content.preamble else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
         },

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from export.errors import ExportError, MissingExtraError, ParityError
+from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import ExportOptions
 from quantize.errors import QuantizeError
@@ -46,6 +46,14 @@ Context = Annotated[
 ]
 Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
 Verify = Annotated[bool, typer.Option(help="Check the program against the model.")]
+Preamble = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT|@FILE|none",
+        help="What prompts begin with; sessions start from it at once.",
+        show_default="the chat template's own",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -58,6 +66,7 @@ def export(
     kv: KvName = None,
     context: Context = None,
     chunk: Chunk = 128,
+    preamble: Preamble = None,
     verify: Verify = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle at DIR.")] = False,
     as_json: Json = False,
@@ -75,6 +84,7 @@ def export(
         kv=kv,
         context=context,
         chunk=chunk,
+        preamble=_preamble_text(preamble),
         verify=verify,
         force=force,
     )
@@ -196,6 +206,7 @@ def plan(
     kv: KvName = None,
     context: Context = None,
     chunk: Chunk = 128,
+    preamble: Preamble = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -206,16 +217,20 @@ def plan(
     from export.backends import BACKENDS, find_backend
     from export.checkpoint import open_checkpoint
     from export.plan import plan_export
-    from quantize.recipe import find_recipe
 
-    options = ExportOptions(backend=backend, recipe=recipe, context=context, chunk=chunk)
-    checkpoint, found = open_checkpoint(source), find_recipe(recipe)
+    options = ExportOptions(
+        backend=backend,
+        recipe=recipe,
+        kv=kv,
+        context=context,
+        chunk=chunk,
+        preamble=_preamble_text(preamble),
+        verify=verify,
+    )
+    checkpoint = open_checkpoint(source)
     limits = options.limits(checkpoint.config.max_context)
     names = list(BACKENDS) if backend == "both" else [backend]
-    plans = {
-        name: asdict(plan_export(checkpoint, found, limits, find_backend(name), verify=verify))
-        for name in names
-    }
+    plans = {name: asdict(plan_export(checkpoint, options, find_backend(name))) for name in names}
     if as_json:
         _print_json(plans if backend == "both" else plans[backend])
         return
@@ -251,6 +266,18 @@ def demo(
         print_demo(result)
     if not result.ok:
         raise typer.Exit(1)
+
+
+def _preamble_text(value: str | None) -> str | None:
+    """As `ExportOptions.preamble`: `none` is no text, `@FILE` what the file holds."""
+    if value is None or not value.startswith("@"):
+        return "" if value == "none" else value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionsError(
+            f"the preamble {value[1:]} cannot be read: {error}; expected a file of UTF-8 text"
+        ) from error
 
 
 def _verdict(parity: "Parity | None") -> str:

@@ -34,7 +34,8 @@ class ExportOptions:
     """One export: names of a backend and a recipe, limits, and what to do with the target.
 
     context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT. kv: None takes the
-    recipe's own type of cache.
+    recipe's own type of cache. preamble: text that prompts begin with; None takes what the chat
+    template always writes, "" is none.
     """
 
     backend: str = "onnx"
@@ -42,6 +43,7 @@ class ExportOptions:
     kv: str | None = None
     context: int | None = None
     chunk: int = 128
+    preamble: str | None = None
     verify: bool = True
     force: bool = False
 

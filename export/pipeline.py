@@ -1,6 +1,7 @@
 """checkpoint -> bundle, readable on one screen; several backends share one quantized model."""
 
 import gc
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +17,15 @@ from export.memory import memory_explained
 from export.options import ExportOptions, Limits
 from export.parity import KL_SHARE, Parity, float_model, measure, tail_logits
 from export.plan import check_resources
-from export.probe import PROBE_FILE, Logits, probe_ids, record_probe
+from export.preamble import find_preamble, longest_preamble, ship_preamble
+from export.probe import PROBE_FILE, Logits, probe_ids, record_probe, replay_preamble
 from export.progress import NamedProgress, Progress, Silent
 from export.quantized import build_quantized
 from export.staging import check_target, staged, writes_explained
 from export.trace import trace_model
 from quantize.quantizer import QuantizedModel
 from quantize.recipe import find_recipe
-from runtime import open_bundle
+from runtime import Session, open_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class _Source:
     model: QuantizedModel[DecoderConfig]
     limits: Limits
     golden: Golden
+    preamble: tuple[int, ...]
     probe: list[int]
     float_NV: Logits | None
 
@@ -86,6 +89,8 @@ def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress)
     """All that is read of the checkpoint, which must not change until then."""
     recipe = find_recipe(options.recipe, options.kv)
     limits = options.limits(checkpoint.config.max_context)
+    longest = longest_preamble(checkpoint.config.window, limits)
+    preamble = find_preamble(checkpoint.tokenizer, options.preamble, longest)
     checkpoint.check_unchanged()
     golden = golden_tokens(checkpoint.folder / "tokenizer.json")
     probe = probe_ids(golden, checkpoint.tokenizer.bos, limits, checkpoint.config.window)
@@ -101,6 +106,7 @@ def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress)
         model=model,
         limits=limits,
         golden=golden,
+        preamble=preamble,
         probe=probe,
         float_NV=float_NV,
     )
@@ -119,6 +125,7 @@ def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) 
     write_files(folder, content)
     with TemporaryDirectory(dir=folder.parent) as scratch:
         clients = prove_tokenizer(shared.golden, folder, Path(scratch))
+    content = ship_preamble(folder, content, backend, shared.preamble)
     write_manifest(folder, content, {"tokenizer": clients})
     if shared.float_NV is None:
         return None
@@ -133,15 +140,26 @@ def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) 
             f"{parity.kl_of_recipe:.2e}; nothing was written"
         )
     bound = max(2 * KL_SHARE * parity.kl_of_recipe, 1e-5)
+    if content.preamble:
+        _prove_preamble(session, shared.probe, bound)
     write_json(folder / PROBE_FILE, record_probe(shared.probe, logits_NV, bound))
     write_manifest(folder, content, {"tokenizer": clients, **asdict(parity)})
     return parity
 
 
+def _prove_preamble(session: Session, probe: Sequence[int], bound: float) -> None:
+    check = replay_preamble(session, probe, bound)
+    if not check.ok:
+        raise ParityError(
+            f"after its preamble the program differs by KL {check.figure:.2e} from one that was "
+            f"fed the same tokens, more than {bound:.2e}; nothing was written"
+        )
+
+
 def _write_program(folder: Path, shared: _Source, backend: Backend, progress: Progress) -> str:
     """Trace, lower and write; the graphs are gone from memory when this returns."""
     progress.stage(f"{backend.name}: trace")
-    traced = trace_model(shared.model, shared.limits, backend)
+    traced = trace_model(shared.model, shared.limits, backend, len(shared.preamble))
     progress.stage(f"{backend.name}: lower")
     program = backend.lower(traced, shared.checkpoint.tokenizer)
     progress.stage(f"{backend.name}: write")

@@ -10,11 +10,12 @@ from pathlib import Path
 from export.backends import Backend
 from export.checkpoint import Checkpoint
 from export.decoder.cache import cache_slots
-from export.decoder.config import DecoderConfig
+from export.decoder.config import AttentionConfig, DecoderConfig
 from export.decoder.model import tensor_shapes
 from export.decoder.reference import BLOCK_VALUES
 from export.errors import OptionsError
 from export.options import ExportOptions, Limits
+from export.preamble import find_preamble, longest_preamble
 from export.probe import SINGLE_STEPS, probe_length
 from quantize.groupwise import CHUNK_VALUES
 from quantize.recipe import Recipe, find_recipe
@@ -44,21 +45,19 @@ class Plan:
     verify_peak_bytes: int
 
 
-def plan_export(
-    checkpoint: Checkpoint,
-    recipe: Recipe,
-    limits: Limits,
-    backend: Backend,
-    *,
-    verify: bool = True,
-) -> Plan:
-    """Estimates for one backend; reads only the checkpoint's headers."""
+def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend) -> Plan:
+    """Estimates for one backend; reads only the checkpoint's headers and its tokenizer."""
+    recipe = find_recipe(options.recipe, options.kv)
+    limits = options.limits(checkpoint.config.max_context)
+    longest = longest_preamble(checkpoint.config.window, limits)
+    preamble = len(find_preamble(checkpoint.tokenizer, options.preamble, longest))
     config, footprint = checkpoint.config, backend.footprint
     weights = weights_bytes(config, recipe, backend)
     cache = kv_cache_bytes(config, limits, recipe)
     rope = 2 * limits.context * config.layers[0].head_dim // 2 * _FLOAT_BYTES
     tokenizer = (checkpoint.folder / "tokenizer.json").stat().st_size
-    bundle = weights + rope + tokenizer + footprint.graph_bytes * len(config.layers)
+    first = preamble * sum(_position_bytes(layer, recipe) for layer in config.layers)
+    bundle = weights + rope + tokenizer + first + footprint.graph_bytes * len(config.layers)
     step = _step_bytes(config, limits.chunk)
     session = int(footprint.resident_share * weights) + cache + step + _logits_bytes(config)
     codes = sum(_model_bytes(config, recipe))
@@ -66,7 +65,7 @@ def plan_export(
         "quantize": footprint.export_bytes + _quantize_bytes(config, recipe),
         "lower": footprint.export_bytes + codes + int(footprint.export_share * weights),
         "verify": footprint.export_bytes + _verify_bytes(config, limits, codes, session)
-        if verify
+        if options.verify
         else 0,
     }
     return Plan(
@@ -134,23 +133,21 @@ def weights_bytes(config: DecoderConfig, recipe: Recipe, backend: Backend) -> in
 
 def kv_cache_bytes(config: DecoderConfig, limits: Limits, recipe: Recipe) -> int:
     """Bytes of all key and value caches."""
-    value_bytes = 1 if recipe.kv == "int8" else _FLOAT_BYTES
     return sum(
-        2 * cache_slots(layer, limits) * layer.kv_heads * layer.head_dim * value_bytes
-        for layer in config.layers
+        cache_slots(layer, limits) * _position_bytes(layer, recipe) for layer in config.layers
     )
+
+
+def _position_bytes(layer: AttentionConfig, recipe: Recipe) -> int:
+    """Bytes of the keys and values of one position in one layer."""
+    return 2 * layer.kv_heads * layer.head_dim * (1 if recipe.kv == "int8" else _FLOAT_BYTES)
 
 
 def check_resources(
     checkpoint: Checkpoint, options: ExportOptions, backends: Sequence[Backend], target: Path
 ) -> int:
     """Bytes of memory that the export needs; raises OptionsError if it or the disk is too small."""
-    recipe = find_recipe(options.recipe, options.kv)
-    limits = options.limits(checkpoint.config.max_context)
-    plans = [
-        plan_export(checkpoint, recipe, limits, backend, verify=options.verify)
-        for backend in backends
-    ]
+    plans = [plan_export(checkpoint, options, backend) for backend in backends]
     disk = sum(plan.export_disk_bytes for plan in plans)
     memory = max(plan.export_peak_bytes for plan in plans)
     folder = next(path for path in target.absolute().parents if path.exists())

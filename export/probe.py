@@ -5,6 +5,7 @@ KL is KL(p || q) in nats, p the reference. Shape suffixes: N positions, V vocabu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,31 @@ def record_probe(ids: Sequence[int], logits_NV: Logits, kl_bound: float) -> dict
         top = np.argsort(-logprobs_V, kind="stable")[:_RECORDED].tolist()
         rows.append({"ids": top, "logprobs": [round(float(logprobs_V[id_]), 6) for id_ in top]})
     return {"ids": list(ids), "positions": rows, "kl_bound": kl_bound}
+
+
+def prefill_evenly(session: Session, ids: Sequence[int]) -> None:
+    """Feed `ids` in chunks of nearly one length, none of one id where that can be.
+
+    ONNX Runtime multiplies a single row in another way than several, and prompts are several.
+    """
+    parts = -(-len(ids) // session.manifest.limits.chunk)
+    edges = [len(ids) * part // parts for part in range(parts + 1)]
+    for first, end in pairwise(edges):
+        session.prefill(ids[first:end])
+
+
+def replay_preamble(session: Session, probe: Sequence[int], kl_bound: float) -> Check:
+    """Go on from the preamble with the probe's first ids; the figure is the KL, fed to restored."""
+    assert session.manifest.preamble is not None
+    ids = session.manifest.preamble.ids
+    then = probe[1 : 1 + min(_RECORDED, session.manifest.limits.context - len(ids))]
+    session.reset()
+    restored = [session.prefill([*ids, then[0]]), *map(session.step, then[1:])]
+    session.reset()
+    prefill_evenly(session, ids)  # no longer than the preamble, so it is fed
+    fed = list(map(session.step, then))
+    figure = float(kl(np.stack(fed), np.stack(restored)).mean())
+    return Check(name="preamble is as if it were fed", ok=figure <= kl_bound, figure=figure)
 
 
 def replay_probe(session: Session, probe: Mapping[str, Any]) -> Check:

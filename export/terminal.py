@@ -65,6 +65,7 @@ def print_manifest(bundle: Bundle) -> None:
         + window,
         "recipe": str(manifest.recipe["name"]),
         "context": f"{manifest.limits.context} tokens, in chunks of {manifest.limits.chunk}",
+        "preamble": f"{len(manifest.preamble.ids)} tokens" if manifest.preamble else "none",
         "size": f"{size / 1e6:.1f} MB in {len(manifest.files)} files",
         "stop ids": ", ".join(map(str, manifest.tokens.stop)),
         "KL to fp32": f"{parity['kl_to_fp32']:.2e} nats over {parity['positions']} positions"

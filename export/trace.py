@@ -36,10 +36,16 @@ class TracedModel:
 
 
 def trace_model(
-    model: QuantizedModel[DecoderConfig], limits: Limits, backend: Backend
+    model: QuantizedModel[DecoderConfig],
+    limits: Limits,
+    backend: Backend,
+    preamble: int = 0,
 ) -> TracedModel:
-    """Trace one step of up to `limits.chunk` tokens, built from the backend's leaves."""
-    traceable = backend.traceable(model, limits)
+    """Trace one step of up to `limits.chunk` tokens, built from the backend's leaves.
+
+    preamble: as for `Backend.traceable`.
+    """
+    traceable = backend.traceable(model, limits, preamble)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside torch and executorch
         exported = torch.export.export(

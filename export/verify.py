@@ -6,7 +6,7 @@ from typing import Any
 
 from export.errors import OptionsError
 from export.options import Limits
-from export.probe import PROBE_FILE, Check, probe_ids, replay_probe
+from export.probe import PROBE_FILE, Check, probe_ids, replay_preamble, replay_probe
 from runtime import Bundle, open_bundle
 
 
@@ -23,7 +23,7 @@ def verify_bundle(folder: Path, source: Path | None = None) -> list[Check]:
         _check_golden(bundle, golden),
     ]
     if PROBE_FILE in bundle.manifest.files:
-        checks.append(replay_probe(bundle.session(), _read(folder / PROBE_FILE)))
+        checks += _check_program(bundle, _read(folder / PROBE_FILE))
     if source is not None:
         checks += _check_model(bundle, golden, source)
     return checks
@@ -35,6 +35,14 @@ def _check_golden(bundle: Bundle, golden: dict[str, Any]) -> Check:
     ]
     figure = f"{sum(right)} of {len(right)}"
     return Check(name="golden token ids", ok=all(right), figure=figure)
+
+
+def _check_program(bundle: Bundle, probe: dict[str, Any]) -> list[Check]:
+    session = bundle.session()
+    checks = [replay_probe(session, probe)]
+    if bundle.manifest.preamble:
+        checks.append(replay_preamble(session, probe["ids"], probe["kl_bound"]))
+    return checks
 
 
 def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[Check]:

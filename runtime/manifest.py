@@ -80,6 +80,14 @@ class SamplingDefaults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preamble:
+    """Ids that prompts begin with, and the file of their keys and values; None: the program's."""
+
+    ids: tuple[int, ...]
+    file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileEntry:
     """What a file must be, byte for byte."""
 
@@ -102,6 +110,7 @@ class Manifest:
     files: Mapping[str, FileEntry]
     versions: Mapping[str, Any]
     parity: Mapping[str, Any] | None = None
+    preamble: Preamble | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -200,6 +209,8 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     yield from _file_problems(manifest)
     yield from _cache_problems(manifest)
     yield from _token_problems(manifest.tokens, manifest.model.vocab_size)
+    if manifest.preamble is not None:
+        yield from _preamble_problems(manifest, manifest.preamble)
     if not 1 <= limits.chunk <= limits.context:
         yield f"chunk {limits.chunk} and context {limits.context}; expected 1 <= chunk <= context"
     if problem := sampling_problem(**vars(manifest.sampling)):
@@ -237,6 +248,19 @@ def _token_problems(tokens: TokenIds, vocab_size: int) -> Iterator[str]:
     for low, high in tokens.unused:
         if not 0 <= low <= high:
             yield f"tokens.unused holds [{low}, {high}]; expected 0 <= first <= end"
+
+
+def _preamble_problems(manifest: Manifest, preamble: Preamble) -> Iterator[str]:
+    """Slots 0, 1 ... of every cache hold a preamble, so it is not longer than the window."""
+    vocab_size, context = manifest.model.vocab_size, manifest.limits.context
+    most = min(context - 1, manifest.model.window or context)
+    if not 1 <= len(preamble.ids) <= most:
+        yield f"preamble holds {len(preamble.ids)} ids; expected 1 to {most}"
+    for token in preamble.ids:
+        if not 0 <= token < vocab_size:
+            yield f"preamble holds id {token}; expected 0 to {vocab_size - 1}"
+    if preamble.file is not None and preamble.file not in manifest.files:
+        yield f"files does not list {preamble.file!r}, which holds the preamble"
 
 
 def sampling_problem(*, temperature: float, top_k: int, top_p: float) -> str | None:

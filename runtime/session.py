@@ -35,13 +35,17 @@ class Session:
     ) -> Logits:
         """Feed `ids` in chunks; logits_V after the last one, float32, -inf for ids without token.
 
-        advance: called after each chunk with the number of ids fed so far; what it raises passes
-        through and leaves the session after that chunk. All checks come before any work:
-        EmptyPromptError, PromptTooLongError, and PromptError for an id outside the vocabulary.
+        At position 0, ids that begin with the bundle's preamble start from it: only the rest is
+        fed. advance: called after that and after each chunk with the number of ids done so far;
+        what it raises passes through and leaves the session there. All checks come before any
+        work: EmptyPromptError, PromptTooLongError, and PromptError for an id outside the
+        vocabulary.
         """
         self._check(ids)
         chunk = self.manifest.limits.chunk
-        for start in range(0, len(ids), chunk):
+        if known := self._restore(ids):
+            advance(known)
+        for start in range(known, len(ids), chunk):
             part = list(ids[start : start + chunk])
             logits_V = self._engine.step(part, self._position)
             self._position += len(part)
@@ -71,6 +75,17 @@ class Session:
                 f"{self._position}; reset() and feed the tokens again"
             )
         self._position = position
+
+    def _restore(self, ids: Sequence[int]) -> int:
+        """Start from the preamble if that saves work; how many of `ids` it holds."""
+        preamble = self.manifest.preamble
+        if self._position or preamble is None or len(ids) <= len(preamble.ids):
+            return 0
+        if tuple(ids[: len(preamble.ids)]) != preamble.ids:
+            return 0
+        self._engine.restore()
+        self._position = len(preamble.ids)
+        return self._position
 
     def _check(self, ids: Sequence[int]) -> None:
         vocab_size = self.manifest.model.vocab_size

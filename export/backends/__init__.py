@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -51,14 +51,25 @@ class Backend(Protocol):
     name: str
     footprint: Footprint
 
-    def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:
-        """The decoder of this backend's leaves, ready to trace."""
+    def traceable(
+        self, model: QuantizedModel[DecoderConfig], limits: Limits, preamble: int = 0
+    ) -> Traceable:
+        """The decoder of this backend's leaves, ready to trace.
+
+        preamble: ids that prompts begin with, whose keys and values `keep_preamble` provides.
+        """
 
     def rounder(self, weight: QuantizedWeight) -> Rounding:
         """How the engine rounds the activations that this weight multiplies."""
 
     def lower(self, traced: TracedModel, tokenizer: Tokenizer) -> Program:
         """The program of a traced model."""
+
+    def keep_preamble(self, folder: Path, ids: Sequence[int]) -> str | None:
+        """Feed `ids` to the bundle in `folder`; keep their keys and values for its sessions.
+
+        The name of the file that holds them; None: the program itself does.
+        """
 
     def stored_bytes(self, shape: tuple[int, ...], precision: Precision | None) -> int:
         """Bytes on disk of one weight."""

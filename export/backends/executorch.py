@@ -27,6 +27,7 @@ from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401  regist
 from torch import Tensor, nn
 
 from export.backends import Footprint, Program
+from export.backends.placeholders import fill_placeholders, placeholder
 from export.decoder.activations import Rounding, add_planes, int8_rows, planes
 from export.decoder.cache import cache_slots, is_ring, ring_mask
 from export.decoder.config import AttentionConfig, DecoderConfig
@@ -34,14 +35,18 @@ from export.decoder.float_leaves import FloatEmbedding, FloatLinear
 from export.decoder.model import Decoder
 from export.decoder.rope import rope_table, rotate
 from export.options import Limits
+from export.probe import prefill_evenly
 from export.tokenizer import Tokenizer
 from export.trace import Traceable, TracedModel
 from quantize.cache_scales import CacheScales, encode
 from quantize.groupwise import Precision, QuantizedWeight
 from quantize.quantizer import QuantizedModel, Weight
+from runtime import Session, open_bundle
+from runtime.engines.executorch import ExecutorchEngine
 
 PROGRAM_FILE = "model.pte"
 _INT8 = (-128, 127, torch.int8)
+_CACHES = ("keys", "values")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class _Step:
     """What all layers of a step share; the last three are for the window layers' rings.
 
     within_window: no position of the step is beyond the window, so slots and positions agree.
+    restore: what to write of the preamble first; None where the program carries none.
     """
 
     start: Any
@@ -57,6 +63,20 @@ class _Step:
     within_window: Any
     mask_TS: Tensor | None
     slots_BT: Tensor | None
+    restore: "_Restore | None"
+
+
+@dataclass(frozen=True)
+class _Restore:
+    """Rows of the preamble that a layer writes at a slot: all at 0, or one that does not matter.
+
+    A program can neither write under a condition nor slice away all rows, so a step that restores
+    nothing writes one row where it writes its own first one right after.
+    """
+
+    rows: Any
+    slot: Any
+    ring_slot: Any
 
 
 class _Linear(nn.Module):
@@ -142,6 +162,8 @@ class _Attention(nn.Module):
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, step: _Step) -> Tensor:
         """Put k and v into the caches, and attend to what they hold then."""
         keys, values, llama = self.get_buffer("keys"), self.get_buffer("values"), torch.ops.llama
+        if step.restore is not None:
+            self._restore(step.restore)
         if not self.ring:
             llama.update_cache(k, keys, step.start)
             llama.update_cache(v, values, step.start)
@@ -151,6 +173,21 @@ class _Attention(nn.Module):
         operands = (q, keys, values, step.mask_TS, torch.full((), 0) + step.start)
         y: Tensor = torch.cond(step.within_window, _before_the_ring_turns, _attend_ring, operands)
         return y
+
+    def hold_preamble(self, name: str, count: int) -> None:
+        """Make room for what `count` slots of the layer called `name` hold after the preamble."""
+        for part in _CACHES:
+            cache = self.get_buffer(part)
+            shape = (1, count, *cache.shape[2:])
+            self.register_buffer(
+                f"preamble_{part}", placeholder(f"{name}.{part}", shape, cache.dtype)
+            )
+
+    def _restore(self, restore: _Restore) -> None:
+        slot = restore.ring_slot if self.ring else restore.slot
+        for name in _CACHES:
+            rows = self.get_buffer(f"preamble_{name}").narrow(1, 0, restore.rows)
+            torch.ops.llama.update_cache(rows, self.get_buffer(name), slot)
 
 
 def _attend_causally(q: Tensor, keys: Tensor, values: Tensor, start: Any) -> Tensor:
@@ -208,24 +245,51 @@ class ExecuTorchDecoder(nn.Module):
         cos_CP, sin_CP = rope_table(limits.context, config.layers[0].head_dim, config.rope_theta)
         self.register_buffer("cos", cos_CP)
         self.register_buffer("sin", sin_CP)
+        self.preamble = 0
 
     def forward(self, ids_BT: Tensor, start: Tensor) -> Tensor:
-        first, count = start[0].item(), ids_BT.shape[1]
+        first, count, restore = start[0].item(), ids_BT.shape[1], None
         torch._check(first >= 0)
+        if self.preamble:
+            told, first = first // (2 * self.context), first % (2 * self.context)
+            torch._check(told <= 1)
+            restore = self._restore(told, first)
         torch._check(first < self.context)
         torch._check(first + count <= self.context)
+        return self.decoder(ids_BT, self._step(first, count, restore))  # type: ignore[no-any-return]
+
+    def _restore(self, told: Any, first: Any) -> _Restore:
+        """told: 1 if the step begins with the preamble, else 0."""
+        return _Restore(
+            rows=1 + told * (self.preamble - 1),
+            slot=(1 - told) * first,
+            ring_slot=(1 - told) * (first % self.ring_slots) if self.ring_slots else 0,
+        )
+
+    def hold_preamble(self, count: int) -> None:
+        """Make the keys and values of a preamble of `count` ids constants of the program.
+
+        A step at position + 2 * context puts them into the caches and then does what a step at
+        `position` does. Stock runners never send that: at `context`, they are refused.
+        """
+        self.preamble = count
+        for index, block in enumerate(self.decoder.blocks):
+            block.attend.hold_preamble(_layer(index), count)  # type: ignore[operator, union-attr]
+
+    def _step(self, first: Any, count: Any, restore: _Restore | None) -> _Step:
         within_window = mask_TS = slots_BT = None
         if self.window is not None:
             within_window = first + count <= self.window
             positions_T = torch.arange(count) + first
             mask_TS = ring_mask(positions_T, self.ring_slots, self.window)
             slots_BT = (positions_T % self.ring_slots)[None]
-        cos_TP, sin_TP = (
-            self.get_buffer(name).narrow(0, first, count)  # type: ignore[arg-type]
-            for name in ("cos", "sin")
-        )
-        step = _Step(first, cos_TP, sin_TP, within_window, mask_TS, slots_BT)
-        return self.decoder(ids_BT, step)  # type: ignore[no-any-return]
+        cos_TP, sin_TP = (self.get_buffer(name).narrow(0, first, count) for name in ("cos", "sin"))
+        return _Step(first, cos_TP, sin_TP, within_window, mask_TS, slots_BT, restore)
+
+
+def _layer(index: int) -> str:
+    """Where the caches of a layer are in the program."""
+    return f"decoder.blocks.{index}.attend"
 
 
 class ExecuTorchBackend:
@@ -240,12 +304,17 @@ class ExecuTorchBackend:
         export_share=3.15,
     )
 
-    def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:
+    def traceable(
+        self, model: QuantizedModel[DecoderConfig], limits: Limits, preamble: int = 0
+    ) -> Traceable:
         """See `Backend`."""
+        module = ExecuTorchDecoder(model, limits)
+        if preamble:
+            module.hold_preamble(preamble)
         tokens = torch.export.Dim("tokens", min=1, max=limits.chunk)
         example = torch.zeros(1, min(2, limits.chunk), dtype=torch.long)
         return Traceable(
-            module=ExecuTorchDecoder(model, limits),
+            module=module,
             inputs=(example, torch.zeros(1, dtype=torch.long)),
             dynamic_shapes=({1: tokens} if limits.chunk > 1 else None, None),
         )
@@ -269,6 +338,7 @@ class ExecuTorchBackend:
                     memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False),
                     sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass(),
                     extract_delegate_segments=True,
+                    emit_mutable_buffer_names=True,  # `keep_preamble` asks for them
                 )
             )
 
@@ -277,6 +347,10 @@ class ExecuTorchBackend:
                 program.write_to_file(file)
 
         return Program(engine=self.name, file=PROGRAM_FILE, write=write)
+
+    def keep_preamble(self, folder: Path, ids: Sequence[int]) -> None:
+        """See `Backend`: the program's own constants."""
+        fill_placeholders(folder / PROGRAM_FILE, _computed(folder, ids))
 
     def stored_bytes(self, shape: tuple[int, ...], precision: Precision | None) -> int:
         """See `Backend`."""
@@ -290,6 +364,16 @@ class ExecuTorchBackend:
     def table_copies(self) -> int:
         """See `Backend`: XNNPACK packs the head's, the embedding reads its own."""
         return 2
+
+
+def _computed(folder: Path, ids: Sequence[int]) -> dict[str, Tensor]:
+    """What the caches hold after `ids`; nothing has the program open when this returns."""
+    bundle = open_bundle(folder, check_hashes=False)
+    engine = ExecutorchEngine(folder, bundle.manifest, None)
+    prefill_evenly(Session(engine, bundle.tokenizer, bundle.manifest), ids)
+    layers = map(_layer, range(bundle.manifest.model.layers))
+    names = [f"{layer}.{part}" for layer in layers for part in _CACHES]
+    return {name: engine.buffer(name)[:, : len(ids)].clone() for name in names}
 
 
 def _constants(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -28,13 +28,17 @@ from export.decoder.float_leaves import FloatEmbedding, FloatLinear
 from export.decoder.model import Decoder
 from export.decoder.rope import rope_table
 from export.options import Limits
+from export.probe import prefill_evenly
 from export.tokenizer import Tokenizer
 from export.trace import Traceable, TracedModel
 from quantize.cache_scales import CacheScales
 from quantize.groupwise import Precision, QuantizedWeight, pack
 from quantize.quantizer import QuantizedModel, Weight
+from runtime import Session, open_bundle
+from runtime.engines.onnx import OnnxEngine
 
 PROGRAM_FILE, DATA_FILE, GENAI_FILE = "model.onnx", "model.onnx.data", "genai_config.json"
+PREAMBLE_FILE = "preamble.npy"
 _ALIGNMENT = 4096  # of the weights in the data file, so that they can be mapped
 _SMALL_BYTES = 1024  # smaller constants stay inside the graph
 _LARGEST_BLOCK = 128
@@ -227,8 +231,10 @@ class OnnxBackend:
         export_share=2.0,
     )
 
-    def traceable(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> Traceable:
-        """See `Backend`."""
+    def traceable(
+        self, model: QuantizedModel[DecoderConfig], limits: Limits, preamble: int = 0
+    ) -> Traceable:
+        """See `Backend`: the caches are the session's own, so a preamble changes nothing."""
         dtype = torch.int8 if model.cache_scales else torch.float32
         past = [
             torch.zeros(1, layer.kv_heads, cache_slots(layer, limits), layer.head_dim, dtype=dtype)
@@ -277,6 +283,14 @@ class OnnxBackend:
             (folder / GENAI_FILE).write_text(json.dumps(genai, indent=1) + "\n", encoding="utf-8")
 
         return Program(engine=self.name, file=PROGRAM_FILE, write=write)
+
+    def keep_preamble(self, folder: Path, ids: Sequence[int]) -> str:
+        """See `Backend`."""
+        bundle = open_bundle(folder, check_hashes=False)
+        engine = OnnxEngine(folder, bundle.manifest, None)
+        prefill_evenly(Session(engine, bundle.tokenizer, bundle.manifest), ids)
+        np.save(folder / PREAMBLE_FILE, engine.first_slots(len(ids)), allow_pickle=False)
+        return PREAMBLE_FILE
 
     def stored_bytes(self, shape: tuple[int, ...], precision: Precision | None) -> int:
         """See `Backend`."""

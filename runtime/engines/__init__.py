@@ -26,6 +26,12 @@ class Engine(Protocol):
         `can_rewind` allows.
         """
 
+    def restore(self) -> None:
+        """Start anew, as if the ids of the manifest's preamble had been fed at position 0.
+
+        The next step's position is their count or less. Called only where there is a preamble.
+        """
+
     def can_rewind(self, position: int) -> bool:
         """Whether a step at `position`, before the end, would see all the keys that it needs."""
 

@@ -28,21 +28,36 @@ class ExecutorchEngine:
     """
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
-        context = manifest.limits.context
+        self._context = context = manifest.limits.context
+        self._preamble = len(manifest.preamble.ids) if manifest.preamble else 0
+        self._restoring = False
         self._window = manifest.model.window
         self._slots = {shape.slots for shape in manifest.cache if shape.slots < context}
         self._written = 0
-        self._forward = _load(folder / manifest.program, threads)
+        self._method = _load(folder / manifest.program, threads)
         release_mapped(folder)
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Engine.step`."""
-        inputs = (torch.tensor([list(ids)]), torch.tensor([position]))
-        logits_BTV: torch.Tensor = self._forward(inputs)[0]
+        restoring = self._restoring and position > 0
+        start = position + 2 * self._context if restoring else position
+        inputs = (torch.tensor([list(ids)]), torch.tensor([start]))
+        logits_BTV: torch.Tensor = self._method(inputs)[0]
+        self._restoring = False
         end = position + len(ids)
         self._written = end if position == 0 else max(self._written, end)
         logits_V: NDArray[np.float32] = logits_BTV[0, -1].numpy()
         return logits_V
+
+    def restore(self) -> None:
+        """As `Engine.restore`: the program does it in its next step."""
+        assert self._preamble
+        self._restoring, self._written = True, self._preamble
+
+    def buffer(self, name: str) -> torch.Tensor:
+        """A buffer of the program, such as a cache: its own memory, not a copy."""
+        buffer: torch.Tensor = self._method.get_attribute(name)
+        return buffer
 
     def can_rewind(self, position: int) -> bool:
         """As `Engine.can_rewind`.

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from runtime.errors import OptionError, ProgramError
-from runtime.manifest import Manifest
+from runtime.manifest import Manifest, Preamble
 from runtime.mapped_files import release_mapped
 
 _SILENT_BELOW_ERROR = 3
@@ -28,12 +29,16 @@ class OnnxEngine:
         session = _load(folder / manifest.program, threads)
         release_mapped(folder)
         self._session, self._binding = session, session.io_binding()
+        self._caches: list[NDArray[Any]] = []  # keys and values of the first layer, of the next ...
         for index, shape in enumerate(manifest.cache):
             for part in ("key", "value"):
                 sizes = (1, shape.kv_heads, shape.slots, shape.head_dim)
-                cache = ort.OrtValue.ortvalue_from_numpy(np.zeros(sizes, shape.dtype))
+                zeros = np.zeros(sizes, shape.dtype)
+                self._caches.append(zeros)
+                cache = ort.OrtValue.ortvalue_from_numpy(zeros)  # the same memory
                 self._binding.bind_ortvalue_input(f"past_key_values.{index}.{part}", cache)
                 self._binding.bind_ortvalue_output(f"present.{index}.{part}", cache)
+        self._preamble = self._read_preamble(folder, manifest.preamble)
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Engine.step`."""
@@ -46,6 +51,41 @@ class OnnxEngine:
         logits_BTV = self._binding.get_outputs()[-1].numpy()
         logits_V: NDArray[np.float32] = logits_BTV[0, -1]
         return logits_V
+
+    def restore(self) -> None:
+        """As `Engine.restore`."""
+        assert self._preamble is not None
+        for cache, first in zip(self._caches, self._preamble, strict=True):
+            cache[0, :, : first.shape[1]] = first
+        self._end = self._preamble.shape[2]
+
+    def first_slots(self, count: int) -> NDArray[Any]:
+        """What the first `count` slots of all caches hold: [layers, 2, kv_heads, count, head_dim].
+
+        While no window layer has moved its keys, those are the first `count` positions.
+        """
+        first = np.stack([cache[0, :, :count] for cache in self._caches])
+        return first.reshape(-1, 2, *first.shape[1:])
+
+    def _read_preamble(self, folder: Path, preamble: Preamble | None) -> NDArray[Any] | None:
+        """Map the file that `first_slots` filled; its first two dimensions become one."""
+        if preamble is None:
+            return None
+        if preamble.file is None:
+            raise ProgramError(f"{folder} names no file for its preamble; export the bundle again")
+        path, cache = folder / preamble.file, self._caches[0]
+        shape = (len(self._caches) // 2, 2, cache.shape[1], len(preamble.ids), cache.shape[3])
+        try:
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ProgramError(f"{path} cannot be read: {error}; export it again") from error
+        if (found.shape, found.dtype) != (shape, cache.dtype):
+            raise ProgramError(
+                f"{path} holds {found.dtype} {list(found.shape)}; expected {cache.dtype} "
+                f"{list(shape)}, as the caches are: export the bundle again"
+            )
+        rows: NDArray[Any] = found.reshape(-1, *found.shape[2:])
+        return rows
 
     def can_rewind(self, position: int) -> bool:
         """As `Engine.can_rewind`: true until a window layer has moved its keys down."""

@@ -35,6 +35,8 @@ def assert_refused(result: Result, *words: str, code: int = 2) -> None:
         (("--context", 32), ("context 32", "chunk 128", "--context")),
         (("--context", 4096), ("4096", "max_position_embeddings 1024")),
         (("--chunk", 0), ("chunk is 0",)),
+        (("--preamble", "@absent.txt"), ("absent.txt", "expected a file of UTF-8 text")),
+        (("--preamble", "free and equal " * 99), ("preamble", "expected at most 128")),
     ],
 )
 def test_export_refuses_options(

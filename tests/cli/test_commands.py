@@ -76,6 +76,7 @@ def test_verify_against_the_checkpoint(
     assert result.json["ok"] is True
     names = {check["name"] for check in result.json["checks"]}
     assert {"files", "golden token ids", "program repeats its probe"} < names
+    assert "preamble is as if it were fed" in names
     assert "program equals quantized model" in names
     assert all({"name", "ok", "figure"} == set(check) for check in result.json["checks"])
 
@@ -131,6 +132,24 @@ def test_export_writes_a_bundle_that_runs(command: Command, tmp_path: Path) -> N
     assert result.json[0]["parity"]["kl_to_quantized"] < 1e-6
     assert command("run", out, "--prompt", PROMPT, "--max-tokens", 3).code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("value", ["@text", "none"])
+def test_a_preamble_of_ones_own_or_none(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, out = "Haki za binadamu. Swali: ", tmp_path / "bundle"
+    Path("text").write_text(text, encoding="utf-8")
+    options = ("--chunk", 16, "--recipe", "fp32", "--no-verify", "--preamble", value)
+    assert command("export", NANO, "--out", out, *options).code == 0
+    ids = command("inspect", out, "--json").json.get("preamble", {"ids": []})["ids"]
+    assert (len(ids) >= 5) == (value != "none") == (out / "preamble.npy").exists()
+    assert (f"{len(ids)} tokens" if ids else "none") in command("inspect", out).out
+    given = text if ids else "none"
+    planned = [command("plan", NANO, "--preamble", p, "--json").json for p in (given, "none")]
+    grown = planned[0]["bundle_bytes"] - planned[1]["bundle_bytes"]
+    assert grown == len(ids) * 8 * 2 * 2 * 32 * 4
 
 
 def test_every_help_has_an_example(command: Command) -> None:

@@ -17,6 +17,7 @@ from export.decoder.config import parse_config
 from export.decoder.model import tensor_shapes
 from export.golden import golden_tokens
 from export.options import Limits
+from export.preamble import ship_preamble
 from export.quantized import build_quantized
 from export.trace import trace_model
 from quantize.recipe import find_recipe
@@ -74,14 +75,19 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
     """Make a bundle of a checkpoint, without any proof."""
 
     def make(
-        checkpoint: Checkpoint, backend: str, recipe: str = "fp32", kv: str | None = None
+        checkpoint: Checkpoint,
+        backend: str,
+        recipe: str = "fp32",
+        kv: str | None = None,
+        preamble: Sequence[int] = (),
     ) -> Path:
         folder = tmp_path / f"{backend}-{recipe}-{kv}"
         folder.mkdir()
         chosen = find_backend(backend)
         golden = golden_tokens(checkpoint.folder / "tokenizer.json")
         model = build_quantized(checkpoint, find_recipe(recipe, kv), golden)
-        program = chosen.lower(trace_model(model, LIMITS, chosen), checkpoint.tokenizer)
+        traced = trace_model(model, LIMITS, chosen, len(preamble))
+        program = chosen.lower(traced, checkpoint.tokenizer)
         program.write(folder)
         content = BundleContent(
             engine=program.engine,
@@ -92,6 +98,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             golden=golden,
         )
         write_files(folder, content)
+        content = ship_preamble(folder, content, chosen, preamble)
         write_manifest(folder, content, {})
         return folder
 

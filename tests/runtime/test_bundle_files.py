@@ -52,6 +52,35 @@ def test_keys_that_may_be_missing(folder: Path) -> None:
     assert open_bundle(write_manifest(folder, raw)).manifest.model.window is None
 
 
+def test_a_preamble(folder: Path) -> None:
+    edit(folder, lambda raw: raw.update(preamble={"ids": [2, 9], "file": "model.onnx"}))
+    preamble = open_bundle(folder).manifest.preamble
+    assert preamble is not None and preamble.ids == (2, 9) and preamble.file == "model.onnx"
+    edit(folder, lambda raw: raw.update(preamble={"ids": [2] * 8, "file": None}))
+    open_bundle(folder)
+    edit(folder, lambda raw: raw.update(preamble=None))
+    assert open_bundle(folder).manifest.preamble is None
+
+
+@pytest.mark.parametrize(
+    ("preamble", "message"),
+    [
+        ({}, "no key 'ids'"),
+        ({"ids": 2}, "expected list"),
+        ({"ids": []}, "0 ids; expected 1 to 8"),
+        ({"ids": [2] * 9}, "9 ids; expected 1 to 8"),  # the window
+        ({"ids": [2, 264]}, "id 264; expected 0 to 263"),
+        ({"ids": [2, -1]}, "id -1"),
+        ({"ids": [2], "file": "preamble.npy"}, r"does not list 'preamble\.npy'"),
+        ({"ids": [2], "file": 1}, "expected str"),
+    ],
+)
+def test_a_preamble_that_cannot_be(folder: Path, preamble: object, message: str) -> None:
+    edit(folder, lambda raw: raw.update(preamble=preamble))
+    with pytest.raises(ManifestError, match=message):
+        open_bundle(folder)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "tokenizer_config.json"])
 def test_a_changed_byte(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())

@@ -1,6 +1,7 @@
 """A session feeds chunks, keeps its position, and refuses before any work."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from tiny_bundle import CONTEXT, UNUSED, ScriptedEngine
 
 from runtime import EmptyPromptError, PromptError, PromptTooLongError, RewindError, Session
+from runtime.manifest import Preamble
 
 MakeSession = Callable[..., Session]
 
@@ -34,6 +36,21 @@ def test_a_prompt_is_fed_in_chunks(
     assert engine_of(session).calls == calls
     assert session.position == count == done[-1]
     assert done == [position + length for length, position in calls]
+
+
+def test_a_prompt_starts_from_the_preamble(scripted: MakeSession) -> None:
+    session, done = scripted(), []
+    ids = (2, 9, 8, 7, 6)
+    session.manifest = replace(session.manifest, preamble=Preamble(ids=ids))
+    session.prefill(np.array([*ids, *[5] * 6]), done.append)  # type: ignore[arg-type]
+    assert engine_of(session).calls == ["restore", (4, 5), (2, 9)]
+    assert done == [5, 9, 11] and session.position == 11
+    for prompt in ([*ids], [2, 9, 8, 7, 5, 5], [2]):
+        session.reset()
+        session.prefill(prompt)
+        assert engine_of(session).calls[-1 - (len(prompt) > 4)] == (min(4, len(prompt)), 0)
+    session.prefill([*ids, 5])  # not at position 0
+    assert engine_of(session).calls.count("restore") == 1
 
 
 def test_a_second_prompt_goes_on(scripted: MakeSession) -> None:

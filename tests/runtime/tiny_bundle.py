@@ -24,7 +24,7 @@ class ScriptedEngine:
     script: Mapping[int, int] = {}
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
-        self.calls: list[tuple[int, int]] = []
+        self.calls: list[tuple[int, int] | str] = []
         self.rewindable = True
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
@@ -33,6 +33,9 @@ class ScriptedEngine:
         logits_V[self.script.get(position + len(ids), byte_ids("x")[0])] = 50
         logits_V[slice(*UNUSED)] = 1000
         return logits_V
+
+    def restore(self) -> None:
+        self.calls.append("restore")
 
     def can_rewind(self, position: int) -> bool:
         return self.rewindable

@@ -180,6 +180,10 @@ def verify(
     against: Annotated[
         Path | None, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")
     ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(help="With --against: judge the end of a text of so many tokens, too."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check hashes, tokenizer and program; with --against, against the model itself.
@@ -188,7 +192,7 @@ def verify(
     """
     from export.verify import verify_bundle
 
-    checks = verify_bundle(bundle, against)
+    checks = verify_bundle(bundle, against, tokens)
     ok = all(check.ok for check in checks)
     if as_json:
         _print_json({"ok": ok, "checks": [asdict(check) for check in checks]})

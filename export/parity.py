@@ -41,9 +41,13 @@ class Parity:
     @property
     def check(self) -> Check:
         """Whether program and quantized model agree."""
-        bound = max(KL_SHARE * self.kl_of_recipe, _KL_FLOOR)
-        ok = self.kl_to_quantized <= bound
+        ok = self.kl_to_quantized <= kl_bound(self.kl_of_recipe)
         return Check(name="program equals quantized model", ok=ok, figure=self.kl_to_quantized)
+
+
+def kl_bound(kl_of_recipe: float) -> float:
+    """How far a program may be from its quantized model."""
+    return max(KL_SHARE * kl_of_recipe, _KL_FLOOR)
 
 
 class _LazyWeights(Mapping[str, Weight]):

@@ -15,7 +15,7 @@ from export.options import Limits
 from runtime import Session
 
 PROBE_FILE = "probe.json"
-SINGLE_STEPS = 48  # at the end of a probe, taken one token at a time
+SINGLE_STEPS = 49  # at the end of a probe, taken one token at a time
 _SHORT_WINDOW = 1024  # longer windows are crossed by tests, not by every export
 _RECORDED = 8  # likeliest tokens a position
 

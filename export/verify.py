@@ -1,18 +1,34 @@
 """A bundle in, verdicts out: files, tokenizer, program; with its checkpoint, the model itself."""
 
 import json
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.errors import OptionsError
 from export.options import Limits
-from export.probe import PROBE_FILE, Check, probe_ids, replay_preamble, replay_probe
+from export.probe import (
+    PROBE_FILE,
+    Check,
+    kl,
+    probe_ids,
+    replay_preamble,
+    replay_probe,
+    step_logits,
+)
 from runtime import Bundle, open_bundle
 
+if TYPE_CHECKING:
+    from export.decoder.config import DecoderConfig
+    from quantize.quantizer import QuantizedModel
 
-def verify_bundle(folder: Path, source: Path | None = None) -> list[Check]:
+
+def verify_bundle(
+    folder: Path, source: Path | None = None, tokens: int | None = None
+) -> list[Check]:
     """Checks of the bundle in `folder`, against the checkpoint `source` if there is one.
 
+    tokens: judge the program also at the end of a text of that many, which may be past the window.
     Raises BundleError where the bundle cannot be opened, ExportError where `source` is no match.
     Without `source` an ONNX bundle is checked without torch.
     """
@@ -25,7 +41,7 @@ def verify_bundle(folder: Path, source: Path | None = None) -> list[Check]:
     if PROBE_FILE in bundle.manifest.files:
         checks += _check_program(bundle, _read(folder / PROBE_FILE))
     if source is not None:
-        checks += _check_model(bundle, golden, source)
+        checks += _check_model(bundle, golden, source, tokens)
     return checks
 
 
@@ -45,7 +61,9 @@ def _check_program(bundle: Bundle, probe: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[Check]:
+def _check_model(
+    bundle: Bundle, golden: dict[str, Any], source: Path, tokens: int | None
+) -> list[Check]:
     from export.backends import find_backend
     from export.checkpoint import open_checkpoint
     from export.golden import golden_tokens
@@ -68,12 +86,36 @@ def _check_model(bundle: Bundle, golden: dict[str, Any], source: Path) -> list[C
     checkpoint.check_unchanged()
     quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
     parity, _ = measure(bundle.session(), ids, quantized_NV, float_NV)
-    return [
+    checks = [
         Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts"),
         parity.check,
         Check(name="KL to fp32", ok=True, figure=parity.kl_to_fp32),
         Check(name="same top-1 as fp32", ok=True, figure=parity.top1_agreement),
     ]
+    if tokens:
+        checks.append(_check_long_text(bundle, model, tokens, parity.kl_of_recipe))
+    return checks
+
+
+def _check_long_text(
+    bundle: Bundle, model: "QuantizedModel[DecoderConfig]", tokens: int, kl_of_recipe: float
+) -> Check:
+    """The last positions of a text of `tokens`, step by step, against the quantized model."""
+    from export.backends import find_backend
+    from export.parity import kl_bound, tail_logits
+
+    manifest = bundle.manifest
+    if not 0 < tokens <= manifest.limits.context:
+        raise OptionsError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
+    golden = _read(bundle.folder / "golden_tokens.json")
+    text = cycle([token for row in golden.values() for token in row["ids"]])
+    ids = [manifest.tokens.bos, *islice(text, tokens - 1)]
+    quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
+    for low, high in manifest.tokens.unused:
+        quantized_NV[:, low:high] = -float("inf")
+    figure = float(kl(quantized_NV, step_logits(bundle.session(), ids)).mean())
+    ok = figure <= kl_bound(kl_of_recipe)
+    return Check(name=f"the same after {tokens} tokens", ok=ok, figure=figure)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -97,7 +97,8 @@ def test_verify_fails_when_the_program_says_something_else(
     result = command("verify", folder, "--json")
     assert result.code == 1
     assert [c["name"] for c in result.json["checks"] if not c["ok"]] == [
-        "program repeats its probe"
+        "program repeats its probe",
+        "preamble is as if it were fed",
     ]
 
 

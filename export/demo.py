@@ -10,12 +10,14 @@ from export.backends import BACKENDS, find_backend
 from export.checkpoint import Checkpoint, open_checkpoint
 from export.decoder.config import DecoderConfig
 from export.errors import OptionsError
+from export.golden import golden_tokens
 from export.options import ExportOptions
 from export.parity import KL_SHARE, Parity, float_model, measure, tail_logits
 from export.pipeline import export_bundle
 from export.probe import SINGLE_STEPS, Check, Logits
 from export.progress import Progress
-from quantize.quantizer import QuantizedModel, quantize_model
+from export.quantized import build_quantized
+from quantize.quantizer import QuantizedModel
 from quantize.recipe import find_recipe
 from runtime import Bundle, Sampler, Session, complete, open_bundle
 
@@ -79,8 +81,9 @@ def run_demo(source: Path, texts: Path, out: Path, progress: Progress) -> DemoRe
     progress.stage("fp32 by language")
     rows = []
     judged = _judged_texts(checkpoint, texts, open_bundle(out / RECIPES_SHOWN[0] / "onnx"))
+    golden = golden_tokens(source / "tokenizer.json")
     for recipe in RECIPES_SHOWN:
-        model = quantize_model(checkpoint, find_recipe(recipe))
+        model = build_quantized(checkpoint, find_recipe(recipe), golden)
         for engine in BACKENDS:
             progress.stage(f"{recipe} {engine} by language")
             rows.append(_row(recipe, out / recipe / engine, model, judged))

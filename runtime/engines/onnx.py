@@ -13,6 +13,7 @@ from runtime.manifest import Manifest, Preamble
 from runtime.mapped_files import release_mapped
 
 _SILENT_BELOW_ERROR = 3
+_ORT_TYPES = {"float32": "tensor(float)", "int8": "tensor(int8)"}  # of CACHE_DTYPES
 
 
 class OnnxEngine:
@@ -28,6 +29,7 @@ class OnnxEngine:
         self._ones = np.ones((1, self._context), np.int64)
         session = _load(folder / manifest.program, threads)
         release_mapped(folder)
+        _check_caches(session, folder, manifest)
         self._session, self._binding = session, session.io_binding()
         self._caches: list[NDArray[Any]] = []  # keys and values of the first layer, of the next ...
         for index, shape in enumerate(manifest.cache):
@@ -100,6 +102,17 @@ class OnnxEngine:
         """
         assert self._window is not None
         return max(0, -(-(end - slots) // (slots - self._window + 1)))
+
+
+def _check_caches(session: ort.InferenceSession, folder: Path, manifest: Manifest) -> None:
+    found = {entry.name: entry.type for entry in session.get_inputs()}
+    for index, shape in enumerate(manifest.cache):
+        kind = found.get(f"past_key_values.{index}.key")
+        if kind != _ORT_TYPES[shape.dtype]:
+            raise ProgramError(
+                f"{folder / manifest.program} keeps layer {index} as {kind}, the manifest says "
+                f"{shape.dtype}; export the bundle again"
+            )
 
 
 def _load(path: Path, threads: int | None) -> ort.InferenceSession:

@@ -8,6 +8,7 @@ from export.checkpoint import Checkpoint, open_checkpoint
 from export.decoder import reference
 from export.decoder.activations import int8_rows
 from export.parity import float_model, tail_logits
+from export.probe import SINGLE_STEPS
 from quantize.groupwise import Precision, dequantize, quantize
 from quantize.quantizer import quantize_model
 from quantize.recipe import RECIPES
@@ -38,7 +39,9 @@ def test_last_positions_are_those_of_all(
     checkpoint: Checkpoint, recipe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, ids_BT = quantize_model(checkpoint, RECIPES[recipe]), torch.tensor([IDS])
-    whole_NV = reference.reference_logits(model, ids_BT, lambda weight: int8_rows)[0, -49:]
+    whole_NV = reference.reference_logits(model, ids_BT, lambda weight: int8_rows)[
+        0, -SINGLE_STEPS - 1 :
+    ]
     monkeypatch.setattr(reference, "BLOCK_VALUES", 100_000)
     tail_NV = tail_logits(model, IDS, lambda weight: int8_rows)
     assert tail_NV.shape == whole_NV.shape

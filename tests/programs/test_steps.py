@@ -13,6 +13,7 @@ from export.backends import executorch as executorch_backend
 from export.checkpoint import Checkpoint
 from export.decoder.reference import reference_logits
 from export.golden import golden_tokens
+from export.probe import kl
 from export.quantized import build_quantized
 from quantize.recipe import find_recipe
 from runtime import Session
@@ -103,3 +104,38 @@ def set_half_split(folder: Path) -> None:
             if attribute.name == "rotary_interleaved":
                 attribute.i = 0
     onnx.save(model, folder / "model.onnx")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_program_with_8_bit_caches_rounds_as_the_model_does(
+    tiny: Checkpoint, ids: list[int], backend: str, make_bundle: MakeBundle
+) -> None:
+    """A code at a rounding edge may fall either way, so the mean KL is judged, not each logit."""
+    session = opened(make_bundle(tiny, backend, "fp32", "int8"))
+    rounded, exact = reference(tiny, ids, kv="int8"), reference(tiny, ids)
+    of_codes = kl(exact, rounded).mean()
+    assert of_codes > 1e-6
+    for lengths in CHUNKINGS.values():
+        program = fed(session, ids, lengths)
+        positions, logits = list(program), np.stack(list(program.values()))
+        assert kl(rounded[positions], logits).mean() < 0.05 * of_codes
+        assert kl(exact[positions], logits).mean() > 0.5 * of_codes
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_8_bit_scales_of_another_layer_are_seen(
+    tiny: Checkpoint, ids: list[int], backend: str, make_bundle: MakeBundle
+) -> None:
+    """The mutant: every layer has the scales of the one before it."""
+    golden = golden_tokens(tiny.folder / "tokenizer.json")
+    model = build_quantized(tiny, find_recipe("fp32", "int8"), golden)
+    scales = model.cache_scales
+    other = replace(model, cache_scales=[scales[-1], *scales[:-1]])
+    session = opened(make_bundle(tiny, backend, "fp32", "int8"))
+    logits = fed(session, ids, CHUNKINGS["ragged"])
+    positions = list(logits)
+    wrong = reference_logits(other, torch.tensor([ids]))[0, positions].numpy()
+    wrong[:, UNUSED] = -np.inf
+    right = reference(tiny, ids, kv="int8")[positions]
+    program = np.stack(list(logits.values()))
+    assert kl(wrong, program).mean() > 20 * kl(right, program).mean()

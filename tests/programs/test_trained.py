@@ -11,10 +11,11 @@ import torch
 from export.backends import BACKENDS, find_backend
 from export.checkpoint import Checkpoint
 from export.decoder.reference import reference_logits
+from export.golden import golden_tokens
 from export.parity import KL_SHARE, float_model, measure, tail_logits
 from export.pipeline import ExportedBundle
-from quantize.quantizer import quantize_model
-from quantize.recipe import RECIPES
+from export.quantized import build_quantized
+from quantize.recipe import RECIPES, find_recipe
 from runtime import Sampler, Session, generate, open_bundle
 from tests.conftest import NANO, UDHR
 
@@ -77,7 +78,7 @@ def test_greedy_text_is_the_same_from_transformers_eager_and_both_programs(
 def test_programs_keep_the_recipe_in_all_languages(
     nano: Checkpoint, exported: Exported, recipe: str
 ) -> None:
-    model = quantize_model(nano, RECIPES[recipe])
+    model = build_quantized(nano, find_recipe(recipe), golden_tokens(NANO / "tokenizer.json"))
     sessions = {b.backend: open_bundle(b.path).session() for b in exported[recipe]}
     tokenizer = next(iter(sessions.values())).tokenizer
     figures = {backend: [] for backend in sessions}
@@ -106,7 +107,8 @@ def test_reference_of_the_other_engine_is_farther(
     """The eager model rounds activations as this engine does: another rounding fits worse."""
     other = next(name for name in BACKENDS if name != backend)
     path = next(b.path for b in exported["int4"] if b.backend == backend)
-    session, model = open_bundle(path).session(), quantize_model(nano, RECIPES["int4"])
+    model = build_quantized(nano, find_recipe("int4"), golden_tokens(NANO / "tokenizer.json"))
+    session = open_bundle(path).session()
     ids = session.tokenizer.encode(PROMPT)
     float_NV = tail_logits(float_model(nano), ids)
     own, foreign = (

@@ -80,7 +80,7 @@ def test_equals_a_loop_over_groups(precision: Precision) -> None:
 def test_blocks_of_rows_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     weight_OI = heavy_tailed(37, 64)
     whole = quantize(weight_OI, Precision(bits=4, group_size=16))
-    monkeypatch.setattr(groupwise, "_CHUNK_VALUES", 5 * 64)
+    monkeypatch.setattr(groupwise, "CHUNK_VALUES", 5 * 64)
     pieces = quantize(weight_OI, Precision(bits=4, group_size=16))
     assert torch.equal(whole.codes_OI, pieces.codes_OI)
     assert torch.equal(whole.scales_OG, pieces.scales_OG)

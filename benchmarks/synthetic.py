@@ -5,7 +5,6 @@ Usage: python -m benchmarks.synthetic DIR [--tokenizer FOLDER] [--layers N]
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
@@ -43,17 +42,26 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_confi
 _SHARD_BYTES = 1_500_000_000
 _CHUNK_VALUES = 1 << 24  # generated at a time
 _BF16_BYTES = 2
+# The small model's default system message; Tiny Aya's own is about six times as long.
+_SYSTEM = (
+    "You answer in the language of the question, briefly and truthfully. You know seventy "
+    "languages and treat them alike. When you do not know, you say so."
+)
+_SYSTEM_REPEATS = 6
 
 
 def write_checkpoint(folder: Path, tokenizer: Path, config: dict[str, Any]) -> None:
     """Write a sharded bf16 checkpoint of `config`, never holding more than a chunk of it.
 
-    tokenizer: a folder whose tokenizer files are copied; its ids must fit the vocabulary.
+    tokenizer: a folder whose tokenizer files are copied; its ids must fit the vocabulary. A system
+    message of the small model becomes as long as Tiny Aya's.
     """
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     for name in _TOKENIZER_FILES:
-        shutil.copyfile(tokenizer / name, folder / name)
+        text = (tokenizer / name).read_text(encoding="utf-8")
+        text = text.replace(_SYSTEM, " ".join([_SYSTEM] * _SYSTEM_REPEATS))
+        (folder / name).write_text(text, encoding="utf-8")
     shapes = tensor_shapes(parse_config(config))
     shards = list(_shards(shapes))
     weight_map: dict[str, str] = {}

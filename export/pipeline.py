@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from export.allocator import map_large_blocks
 from export.backends import BACKENDS, Backend, find_backend
 from export.bundle_writer import BundleContent, write_files, write_json, write_manifest
 from export.checkpoint import Checkpoint, open_checkpoint
@@ -57,6 +58,7 @@ def export_bundle(
 
     Raises ExportError or QuantizeError; the target is then as it was before.
     """
+    map_large_blocks()
     named = NamedProgress(progress or Silent())
     targets = _targets(target, options.backend)
     for path in targets.values():

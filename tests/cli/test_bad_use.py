@@ -176,6 +176,8 @@ def test_verify_refuses_another_checkpoint(
     command: Command, bundles: Mapping[str, Path], tmp_path: Path
 ) -> None:
     assert_refused(command("verify", bundles["onnx"], "--against", tmp_path), "config.json")
+    options = ("--against", NANO, "--tokens", 1_000_000)
+    assert_refused(command("verify", bundles["onnx"], *options), "tokens is 1000000", "1 to 1024")
 
 
 def test_unknown_option_is_wrong_use(command: Command) -> None:

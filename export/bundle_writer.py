@@ -57,24 +57,13 @@ def write_files(folder: Path, content: BundleContent) -> None:
 def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, Any]) -> None:
     """Write the manifest over all files that are in `folder` now."""
     config, tokenizer = content.model.config, content.tokenizer
-    attention = config.layers[0]
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST_FILE)
     manifest = {
         "format": "tinyaya-bundle",
         "format_version": 1,
         "engine": content.engine,
         "program": content.program,
-        "model": {
-            "model_type": "cohere2",
-            "layers": len(config.layers),
-            "width": config.width,
-            "heads": attention.heads,
-            "kv_heads": attention.kv_heads,
-            "head_dim": attention.head_dim,
-            "vocab_size": config.vocab_size,
-            "window": config.window,
-            "parameters": parameter_count(config),
-        },
+        "model": _model_info(config),
         "recipe": asdict(content.model.recipe),
         "limits": asdict(content.limits),
         "cache": [
@@ -101,6 +90,21 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
         "parity": dict(parity),
     }
     write_json(folder / MANIFEST_FILE, manifest)
+
+
+def _model_info(config: DecoderConfig) -> dict[str, Any]:
+    attention = config.layers[0]
+    return {
+        "model_type": "cohere2",
+        "layers": len(config.layers),
+        "width": config.width,
+        "heads": attention.heads,
+        "kv_heads": attention.kv_heads,
+        "head_dim": attention.head_dim,
+        "vocab_size": config.vocab_size,
+        "window": config.window,
+        "parameters": parameter_count(config),
+    }
 
 
 def parameter_count(config: DecoderConfig) -> int:

@@ -1,6 +1,7 @@
 """A bundle in, verdicts out: files, tokenizer, program; with its checkpoint, the model itself."""
 
 import json
+from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def _check_program(bundle: Bundle, probe: dict[str, Any]) -> list[Check]:
 
 def _check_model(
     bundle: Bundle, golden: dict[str, Any], source: Path, tokens: int | None
-) -> list[Check]:
+) -> Iterator[Check]:
     from export.backends import find_backend
     from export.checkpoint import open_checkpoint
     from export.golden import golden_tokens
@@ -72,6 +73,8 @@ def _check_model(
     from quantize.recipe import find_recipe
 
     checkpoint, manifest = open_checkpoint(source), bundle.manifest
+    if tokens is not None and not 0 < tokens <= manifest.limits.context:
+        raise OptionsError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
     if (
         checkpoint.config.vocab_size != manifest.model.vocab_size
         or len(checkpoint.config.layers) != manifest.model.layers
@@ -80,42 +83,35 @@ def _check_model(
     same = golden_tokens(source / "tokenizer.json") == golden
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
     ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
-    recipe = find_recipe(str(manifest.recipe["name"]), manifest.recipe.get("kv"))
+    recipe = find_recipe(str(manifest.recipe["name"]), manifest.recipe.get("kv", "fp32"))
     model = build_quantized(checkpoint, recipe, golden)
     float_NV = tail_logits(float_model(checkpoint), ids)
     checkpoint.check_unchanged()
     quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
     parity, _ = measure(bundle.session(), ids, quantized_NV, float_NV)
-    checks = [
-        Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts"),
-        parity.check,
-        Check(name="KL to fp32", ok=True, figure=parity.kl_to_fp32),
-        Check(name="same top-1 as fp32", ok=True, figure=parity.top1_agreement),
-    ]
+    yield Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts")
+    yield parity.check
+    yield Check(name="KL to fp32", ok=True, figure=parity.kl_to_fp32)
+    yield Check(name="same top-1 as fp32", ok=True, figure=parity.top1_agreement)
     if tokens:
-        checks.append(_check_long_text(bundle, model, tokens, parity.kl_of_recipe))
-    return checks
+        text = islice(cycle(token for row in golden.values() for token in row["ids"]), tokens - 1)
+        yield _check_end(bundle, model, [ids[0], *text], parity.kl_of_recipe)
 
 
-def _check_long_text(
-    bundle: Bundle, model: "QuantizedModel[DecoderConfig]", tokens: int, kl_of_recipe: float
+def _check_end(
+    bundle: Bundle, model: "QuantizedModel[DecoderConfig]", ids: list[int], kl_of_recipe: float
 ) -> Check:
-    """The last positions of a text of `tokens`, step by step, against the quantized model."""
+    """The last positions of a text, step by step, against the quantized model."""
     from export.backends import find_backend
     from export.parity import kl_bound, tail_logits
 
     manifest = bundle.manifest
-    if not 0 < tokens <= manifest.limits.context:
-        raise OptionsError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
-    golden = _read(bundle.folder / "golden_tokens.json")
-    text = cycle([token for row in golden.values() for token in row["ids"]])
-    ids = [manifest.tokens.bos, *islice(text, tokens - 1)]
     quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
     for low, high in manifest.tokens.unused:
         quantized_NV[:, low:high] = -float("inf")
     figure = float(kl(quantized_NV, step_logits(bundle.session(), ids)).mean())
     ok = figure <= kl_bound(kl_of_recipe)
-    return Check(name=f"the same after {tokens} tokens", ok=ok, figure=figure)
+    return Check(name=f"the same after {len(ids)} tokens", ok=ok, figure=figure)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def print_manifest(bundle: Bundle) -> None:
         "engine": manifest.engine,
         "model": f"{model.model_type}, {model.parameters:,} parameters, {model.layers} layers"
         + window,
-        "recipe": str(manifest.recipe["name"]),
+        "recipe": f"{manifest.recipe['name']}, caches in {manifest.cache[0].dtype}",
         "context": f"{manifest.limits.context} tokens, in chunks of {manifest.limits.chunk}",
         "preamble": f"{len(manifest.preamble.ids)} tokens" if manifest.preamble else "none",
         "size": f"{size / 1e6:.1f} MB in {len(manifest.files)} files",

@@ -140,10 +140,10 @@ def prepare_bundle(loading: Loading) -> Callable[[], Runner]:
 
 
 def _label(manifest: Manifest) -> str:
-    """Engine, recipe, and how caches hold keys and values, where the recipe says so."""
+    """Engine, recipe, and how caches hold keys and values."""
     recipe = manifest.recipe
-    kv = f" kv {recipe['kv']}" if "kv" in recipe else ""
-    return f"{manifest.engine} {recipe['name']}{kv}"
+    kinds = "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache))
+    return f"{manifest.engine} {recipe['name']} kv {kinds}"
 
 
 def program_bytes(manifest: Manifest) -> int:
@@ -155,8 +155,9 @@ def program_bytes(manifest: Manifest) -> int:
 
 def _lookup_bytes(manifest: Manifest) -> int:
     """Bytes of the table that only lookups read; its scales, 4 bytes a row, are left out."""
-    tables = manifest.recipe.get("tables")
-    bits = tables["bits"] if tables else 32
+    weights = manifest.recipe.get("weights", {})
+    table = weights.get("head") or weights.get("tables")
+    bits = table["bits"] if table else 32
     values = manifest.model.vocab_size * manifest.model.width
     return _LOOKUP_COPIES[manifest.engine] * values * bits // 8
 

@@ -64,16 +64,16 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
         "engine": content.engine,
         "program": content.program,
         "model": _model_info(config),
-        "recipe": asdict(content.model.recipe),
+        "recipe": content.model.recipe.as_json(),
         "limits": asdict(content.limits),
         "cache": [
             {
                 "slots": cache_slots(layer, content.limits),
                 "kv_heads": layer.kv_heads,
                 "head_dim": layer.head_dim,
-                "dtype": "int8" if content.model.cache_scales else "float32",
+                "dtype": "int8" if scales else "float32",
             }
-            for layer in config.layers
+            for layer, scales in zip(config.layers, content.model.cache_scales, strict=True)
         ],
         "tokens": {
             "bos": tokenizer.bos,
@@ -90,6 +90,15 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
         "parity": dict(parity),
     }
     write_json(folder / MANIFEST_FILE, manifest)
+
+
+def store_quality(folder: Path, quality: Mapping[str, Any]) -> None:
+    """Put the short form of a report into the manifest of a bundle."""
+    path = folder / MANIFEST_FILE
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    part = path.with_name(path.name + ".part")
+    write_json(part, {**manifest, "quality": dict(quality)})
+    part.replace(path)
 
 
 def _model_info(config: DecoderConfig) -> dict[str, Any]:

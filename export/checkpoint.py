@@ -23,6 +23,7 @@ from export.weights_file import (
     check_unchanged,
     stored_tensors,
 )
+from quantize.roles import LayerKind
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _SIDE_FILES = (
@@ -46,6 +47,11 @@ class Checkpoint:
     tensors: Mapping[str, StoredTensor] = field(repr=False)
     shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
     states: Mapping[Path, FileState] = field(repr=False)
+
+    @property
+    def kinds(self) -> Sequence[LayerKind]:
+        """Of all layers."""
+        return self.config.kinds
 
     @property
     def names(self) -> Sequence[str]:

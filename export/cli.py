@@ -15,7 +15,7 @@ import typer
 
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
-from export.options import ExportOptions
+from export.options import CalibrationOptions, ExportOptions
 from quantize.errors import QuantizeError
 from runtime import RunError
 
@@ -35,7 +35,9 @@ app = typer.Typer(
 Source = Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face checkpoint folder.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Bundle folder.")]
 BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or both.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="fp32, int8 or int4.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="NAME|FILE.json", help="fp32, int8, int4, int4-small ...")
+]
 KvName = Annotated[
     str | None,
     typer.Option("--kv", help="Caches: fp32 or int8.", show_default="int8 at int4, else fp32"),
@@ -46,6 +48,20 @@ Context = Annotated[
 ]
 Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
 Verify = Annotated[bool, typer.Option(help="Check the program against the model.")]
+Calibrate = Annotated[
+    bool, typer.Option(help="Fit weights to text where the recipe says so; hours at full size.")
+]
+CalibrationTexts = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration", metavar="DIR", help="One text a language.", show_default="shipped texts"
+    ),
+]
+CalibrationTokens = Annotated[int, typer.Option(help="Of calibration text, in all.")]
+Work = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keep calibrated layers there; a killed export goes on."),
+]
 Preamble = Annotated[
     str | None,
     typer.Option(
@@ -67,6 +83,10 @@ def export(
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
+    calibrate: Calibrate = True,
+    calibration: CalibrationTexts = None,
+    calibration_tokens: CalibrationTokens = 65536,
+    work: Work = None,
     verify: Verify = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle at DIR.")] = False,
     as_json: Json = False,
@@ -85,6 +105,8 @@ def export(
         context=context,
         chunk=chunk,
         preamble=_preamble_text(preamble),
+        calibrate=calibrate,
+        calibration=CalibrationOptions(texts=calibration, tokens=calibration_tokens, work=work),
         verify=verify,
         force=force,
     )
@@ -200,6 +222,42 @@ def verify(
         _print_checks(checks)
     if not ok:
         raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    bundle: BundleFolder,
+    against: Annotated[Path, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")],
+    texts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="One text a language.", show_default="shipped texts"),
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
+    sentences: Annotated[int, typer.Option(help="Continued of each language; 0: none.")] = 2,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
+    store: Annotated[bool, typer.Option(help="Keep the means in the bundle.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Say how faithful the bundle's program is, language by language.
+
+    Example: tinyaya-export evaluate aya/onnx --against tiny-aya-global --html quality.html
+    """
+    from export.bundle_writer import store_quality
+    from export.quality.evaluate import EvaluateOptions, evaluate_bundle
+    from export.quality.page import render_page
+    from export.terminal import print_quality, shown_progress
+
+    options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
+    with shown_progress() as progress:
+        quality = evaluate_bundle(bundle, against, options, progress)
+    if store:
+        store_quality(bundle, quality.short())
+    if html:
+        html.write_text(render_page(str(bundle), quality), encoding="utf-8")
+    if as_json:
+        _print_json(quality.as_json())
+    else:
+        print_quality(quality)
 
 
 @app.command()

@@ -7,6 +7,7 @@ ExportError
 │   ├── TokenizerError    no tokenizer, or one that the stock clients get wrong
 │   └── ChangedError      a file changed while it was read
 ├── OptionsError          limits or options that do not fit each other or the model
+├── CalibrationError      texts, or what the model makes of them, that nothing can be fitted to
 ├── TargetError           the target exists, is read-only or has no room
 ├── OutOfMemoryError      memory ran out in the middle of the work
 ├── MissingExtraError     a package of the extra `export` is not installed
@@ -40,6 +41,10 @@ class ChangedError(CheckpointError):
 
 class OptionsError(ExportError):
     """Limits or options that do not fit each other or the model."""
+
+
+class CalibrationError(ExportError):
+    """Texts, or what the model makes of them, that nothing can be fitted to."""
 
 
 class TargetError(ExportError):

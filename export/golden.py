@@ -28,7 +28,7 @@ KNOWN_LIMITS = {"onnxruntime-genai": {"long numbers"}}
 def golden_tokens(original: Path) -> Golden:
     """Name -> text and ids, without special tokens, by the checkpoint's own `tokenizer.json`."""
     sentences = json.loads((files("export") / "golden_sentences.json").read_text("utf-8"))
-    encode = _hugging_face(original.parent)
+    encode = hugging_face_encoder(original.parent)
     return {name: {"text": text, "ids": encode(text)} for name, text in sentences.items()}
 
 
@@ -52,7 +52,8 @@ def prove_tokenizer(golden: Golden, folder: Path, scratch: Path) -> dict[str, st
     return results
 
 
-def _hugging_face(folder: Path) -> Encode:
+def hugging_face_encoder(folder: Path) -> Encode:
+    """Text -> ids, without special tokens, by the folder's `tokenizer.json`."""
     path = folder / TOKENIZER_FILE
     try:
         tokenizer = HuggingFaceTokenizer.from_file(str(path))
@@ -78,7 +79,7 @@ def _genai(folder: Path) -> Encode:
 
 
 _CLIENTS = {
-    "tokenizers": _hugging_face,
+    "tokenizers": hugging_face_encoder,
     "pytorch_tokenizers": _executorch,
     "onnxruntime-genai": _genai,
 }

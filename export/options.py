@@ -1,8 +1,10 @@
 """What a user chooses for an export; combinations that cannot be are refused here, once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from export.errors import OptionsError
+from quantize.recipe import Recipe, find_recipe
 
 DEFAULT_CONTEXT = 8192
 
@@ -30,12 +32,32 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationOptions:
+    """What calibrated recipes are fitted to.
+
+    texts: a folder of <language>.txt, None takes what is shipped for it. tokens: in all, evenly by
+    language. work: a folder that keeps finished layers, so that a killed calibration goes on;
+    None keeps nothing.
+    """
+
+    texts: Path | None = None
+    tokens: int = 65536
+    work: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be fitted to."""
+        if self.tokens < 1:
+            raise OptionsError(f"calibration tokens is {self.tokens}; expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportOptions:
     """One export: names of a backend and a recipe, limits, and what to do with the target.
 
     context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT. kv: None takes the
     recipe's own type of cache. preamble: text that prompts begin with; None takes what the chat
-    template always writes, "" is none.
+    template always writes, "" is none. calibrate: False fits calibrated recipes to the weights
+    alone, in minutes.
     """
 
     backend: str = "onnx"
@@ -44,8 +66,15 @@ class ExportOptions:
     context: int | None = None
     chunk: int = 128
     preamble: str | None = None
+    calibrate: bool = True
+    calibration: CalibrationOptions = CalibrationOptions()
     verify: bool = True
     force: bool = False
+
+    def find_recipe(self) -> Recipe:
+        """The recipe by its name, as the other options change it; raises RecipeError."""
+        recipe = find_recipe(self.recipe, self.kv)
+        return replace(recipe, calibrated=recipe.calibrated and self.calibrate)
 
     def limits(self, max_context: int) -> Limits:
         """Limits for a checkpoint made for `max_context` positions; raises OptionsError."""

@@ -73,7 +73,11 @@ def float_model(checkpoint: Checkpoint) -> QuantizedModel[DecoderConfig]:
     """The unquantized model; its weights stay on disk between uses."""
     weights = _LazyWeights(checkpoint)
     return QuantizedModel(
-        config=checkpoint.config, recipe=RECIPES["fp32"], weights=weights, report={}
+        config=checkpoint.config,
+        recipe=RECIPES["fp32"],
+        weights=weights,
+        report={},
+        cache_scales=[None] * len(checkpoint.kinds),
     )
 
 

@@ -25,7 +25,6 @@ from export.quantized import build_quantized
 from export.staging import check_target, staged, writes_explained
 from export.trace import trace_model
 from quantize.quantizer import QuantizedModel
-from quantize.recipe import find_recipe
 from runtime import Session, open_bundle
 
 
@@ -89,7 +88,7 @@ def _targets(target: Path, backend: str) -> dict[str, Path]:
 
 def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress) -> _Source:
     """All that is read of the checkpoint, which must not change until then."""
-    recipe = find_recipe(options.recipe, options.kv)
+    recipe = options.find_recipe()
     limits = options.limits(checkpoint.config.max_context)
     longest = longest_preamble(checkpoint.config.window, limits)
     preamble = find_preamble(checkpoint.tokenizer, options.preamble, longest)
@@ -100,8 +99,7 @@ def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress)
     if options.verify:
         progress.stage("fp32 reference")
         float_NV = tail_logits(float_model(checkpoint), probe)
-    advance = progress.stage("quantize", len(checkpoint.names))
-    model = build_quantized(checkpoint, recipe, golden, advance)
+    model = build_quantized(checkpoint, recipe, golden, options.calibration, progress)
     checkpoint.check_unchanged()
     return _Source(
         checkpoint=checkpoint,

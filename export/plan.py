@@ -18,8 +18,8 @@ from export.options import ExportOptions, Limits
 from export.preamble import find_preamble, longest_preamble
 from export.probe import SINGLE_STEPS, probe_length
 from quantize.groupwise import CHUNK_VALUES
-from quantize.recipe import Recipe, find_recipe
-from quantize.roles import Role, role_of
+from quantize.recipe import Recipe
+from quantize.roles import LayerKind, Role, place_of
 
 _FLOAT_BYTES = 4
 _SEARCH_COPIES = 5  # of a chunk of values, while its scales are searched
@@ -47,7 +47,7 @@ class Plan:
 
 def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend) -> Plan:
     """Estimates for one backend; reads only the checkpoint's headers and its tokenizer."""
-    recipe = find_recipe(options.recipe, options.kv)
+    recipe = options.find_recipe()
     limits = options.limits(checkpoint.config.max_context)
     longest = longest_preamble(checkpoint.config.window, limits)
     preamble = len(find_preamble(checkpoint.tokenizer, options.preamble, longest))
@@ -84,7 +84,7 @@ def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend
 def _model_bytes(config: DecoderConfig, recipe: Recipe) -> list[int]:
     """Bytes of each weight of the quantized model: a byte a code, or float32."""
     return [
-        prod(shape) * (1 if recipe.precision(role_of(name)) else _FLOAT_BYTES)
+        prod(shape) * (1 if recipe.precision(place_of(name, config.kinds)) else _FLOAT_BYTES)
         for name, shape in tensor_shapes(config).items()
     ]
 
@@ -125,9 +125,9 @@ def weights_bytes(config: DecoderConfig, recipe: Recipe, backend: Backend) -> in
     """Bytes of all weights as this backend stores them."""
     total = 0
     for name, shape in tensor_shapes(config).items():
-        role = role_of(name)
-        copies = backend.table_copies() if config.tied and role is Role.EMBEDDING else 1
-        total += copies * backend.stored_bytes(shape, recipe.precision(role))
+        place = place_of(name, config.kinds)
+        copies = backend.table_copies() if config.tied and place.role is Role.EMBEDDING else 1
+        total += copies * backend.stored_bytes(shape, recipe.precision(place))
     return total
 
 
@@ -140,7 +140,8 @@ def kv_cache_bytes(config: DecoderConfig, limits: Limits, recipe: Recipe) -> int
 
 def _position_bytes(layer: AttentionConfig, recipe: Recipe) -> int:
     """Bytes of the keys and values of one position in one layer."""
-    return 2 * layer.kv_heads * layer.head_dim * (1 if recipe.kv == "int8" else _FLOAT_BYTES)
+    kind = recipe.kv[LayerKind.GLOBAL if layer.window is None else LayerKind.WINDOW]
+    return 2 * layer.kv_heads * layer.head_dim * (1 if kind == "int8" else _FLOAT_BYTES)
 
 
 def check_resources(

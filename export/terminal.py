@@ -1,9 +1,9 @@
 """What people see in a terminal: progress bars and tables, by rich; nothing where there is none."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,11 +17,13 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from export.languages import LANGUAGES
 from export.progress import Advance, Progress, Silent
 from runtime import Bundle
 
 if TYPE_CHECKING:
     from export.demo import DemoResult
+    from export.quality.figures import Quality
 
 
 class _Shown:
@@ -63,7 +65,8 @@ def print_manifest(bundle: Bundle) -> None:
         "engine": manifest.engine,
         "model": f"{model.model_type}, {model.parameters:,} parameters, {model.layers} layers"
         + window,
-        "recipe": f"{manifest.recipe['name']}, caches in {manifest.cache[0].dtype}",
+        "recipe": f"{manifest.recipe['name']}, caches in "
+        + "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache)),
         "context": f"{manifest.limits.context} tokens, in chunks of {manifest.limits.chunk}",
         "preamble": f"{len(manifest.preamble.ids)} tokens" if manifest.preamble else "none",
         "size": f"{size / 1e6:.1f} MB in {len(manifest.files)} files",
@@ -71,12 +74,67 @@ def print_manifest(bundle: Bundle) -> None:
         "KL to fp32": f"{parity['kl_to_fp32']:.2e} nats over {parity['positions']} positions"
         if "kl_to_fp32" in parity
         else "not verified",
+        "by language": _by_language(manifest.quality),
         "made with": ", ".join(f"{name} {text}" for name, text in manifest.versions.items()),
     }
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in rows.items():
         table.add_row(f"[bold]{name}", text)
     Console().print(table)
+
+
+def _by_language(quality: Mapping[str, Any] | None) -> str:
+    """The short form of a report that `evaluate` left."""
+    if not quality:
+        return "not evaluated"
+    return (
+        f"mean KL {quality['mean_kl']:.2e} over {quality['languages']} languages, "
+        f"worst {quality['worst_language']} {quality['worst_kl']:.2e}, "
+        f"{quality['top1_agreement']:.1%} same top-1"
+    )
+
+
+def print_quality(quality: "Quality") -> None:
+    """Means, groups, and the languages that lose most; KL in thousandths of a nat."""
+    console, report = Console(), quality.as_json()
+    for name in ("regions", "resources"):
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column(name)
+        _add_columns(table)
+        for group, row in report[name].items():
+            table.add_row(group, *_figures(row))
+        console.print(table)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("language")
+    _add_columns(table)
+    table.add_column("collapse", justify="right")
+    for code, row in sorted(report["languages"].items(), key=lambda item: -item[1]["mean_kl"]):
+        collapse = row["collapse_rate"]
+        name = f"{code} {LANGUAGES[code].name}" if code in LANGUAGES else code
+        table.add_row(name, *_figures(row), "" if collapse is None else f"{collapse:.0%}")
+    console.print(table)
+    recall = quality.recall_past_window
+    console.print(
+        f"mean KL {quality.mean_kl * 1000:.3f} mnat, p99 {quality.p99_kl * 1000:.2f}, "
+        f"{quality.top1_agreement:.1%} same top-1; worst language {quality.worst}, "
+        f"{quality.worst_to_median:.2f} times the median's; recall past the window "
+        + ("not available" if recall is None else f"{recall:.0%}"),
+        highlight=False,
+    )
+
+
+def _add_columns(table: Table) -> None:
+    for column in ("KL, mnat", "p99, mnat", "same top-1", "nats a token"):
+        table.add_column(column, justify="right")
+
+
+def _figures(row: Mapping[str, float]) -> tuple[str, ...]:
+    return (
+        f"{row['mean_kl'] * 1000:.3f}",
+        f"{row['p99_kl'] * 1000:.2f}",
+        f"{row['top1_agreement']:.1%}",
+        f"{row['nats_per_token']:.3f}",
+    )
 
 
 def print_demo(result: "DemoResult") -> None:

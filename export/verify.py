@@ -70,7 +70,7 @@ def _check_model(
     from export.golden import golden_tokens
     from export.parity import float_model, measure, tail_logits
     from export.quantized import build_quantized
-    from quantize.recipe import find_recipe
+    from quantize.recipe import parse_recipe
 
     checkpoint, manifest = open_checkpoint(source), bundle.manifest
     if tokens is not None and not 0 < tokens <= manifest.limits.context:
@@ -83,8 +83,7 @@ def _check_model(
     same = golden_tokens(source / "tokenizer.json") == golden
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
     ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
-    recipe = find_recipe(str(manifest.recipe["name"]), manifest.recipe.get("kv", "fp32"))
-    model = build_quantized(checkpoint, recipe, golden)
+    model = build_quantized(checkpoint, parse_recipe(manifest.recipe), golden)
     float_NV = tail_logits(float_model(checkpoint), ids)
     checkpoint.check_unchanged()
     quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)

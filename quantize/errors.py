@@ -1,13 +1,19 @@
 """What can go wrong in the stage model -> quantized model.
 
 QuantizeError
-├── GroupSizeError    a group size does not divide a row
-└── RecipeError       no recipe of that name
+├── BudgetError        a size below the smallest possible
+├── GroupSizeError     a group size does not divide a row
+├── RecipeError        no recipe of that name, or one that says what cannot be
+└── SingularGramError  calibration saw too little to say how inputs go together
 """
 
 
 class QuantizeError(Exception):
     """Base of all errors of this stage; the message says what was found and the way out."""
+
+
+class BudgetError(QuantizeError):
+    """A size below the smallest possible."""
 
 
 class GroupSizeError(QuantizeError):
@@ -16,3 +22,7 @@ class GroupSizeError(QuantizeError):
 
 class RecipeError(QuantizeError):
     """No recipe of that name."""
+
+
+class SingularGramError(QuantizeError):
+    """The inputs' products cannot be factorized; more calibration text is needed."""

@@ -6,6 +6,7 @@ Symmetric codes, no zero points: weight ~ code * scale. Every scale is exactly r
 bfloat16, because XNNPACK stores group scales as such; so all backends hold the same weights.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +15,11 @@ from torch import Tensor
 from quantize.errors import GroupSizeError
 
 # A scale may clip the largest weight a little where that lowers the squared error of its group.
-_SCALE_CANDIDATES = {4: torch.linspace(0.70, 1.10, 17).tolist(), 8: [0.96, 0.98, 1.0]}
-CHUNK_VALUES = 1 << 23  # the search works on row blocks of this size, to bound its memory
+_SCALE_CANDIDATES = {
+    4: torch.linspace(0.70, 1.10, 17).tolist(),
+    8: torch.linspace(0.90, 1.01, 23).tolist(),
+}
+CHUNK_VALUES = 1 << 18  # the search works on row blocks that stay in a core's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,20 @@ def quantize(weight_OI: Tensor, precision: Precision) -> QuantizedWeight:
 
     Raises GroupSizeError when the group size does not divide a row, or is odd at 4 bits.
     """
+    check_groups(weight_OI.shape[1], precision)
     rows, inputs = weight_OI.shape
+    codes_OI = torch.empty(rows, inputs, dtype=torch.int8)
+    scales_OG = torch.empty(rows, inputs // (precision.group_size or inputs))
+    for some in _row_blocks(weight_OI):
+        block_OI = weight_OI[some].float()
+        scales_OG[some] = best_scales(block_OI, precision)
+        scale_OI = scales_OG[some].repeat_interleave(inputs // scales_OG.shape[1], 1)
+        codes_OI[some] = round_to(block_OI, scale_OI, precision.bits)
+    return QuantizedWeight(codes_OI=codes_OI, scales_OG=scales_OG, bits=precision.bits)
+
+
+def check_groups(inputs: int, precision: Precision) -> None:
+    """Raise GroupSizeError where rows of `inputs` weights cannot have this precision."""
     group = precision.group_size or inputs
     if inputs % group:
         raise GroupSizeError(
@@ -60,29 +77,45 @@ def quantize(weight_OI: Tensor, precision: Precision) -> QuantizedWeight:
             f"a group has {group} weights, but 4-bit codes are packed in pairs; "
             "choose an even group size"
         )
-    codes_OI = torch.empty(rows, inputs, dtype=torch.int8)
-    scales_OG = torch.empty(rows, inputs // group, dtype=torch.float32)
-    step = max(1, CHUNK_VALUES // inputs)
-    for start in range(0, rows, step):
-        block = weight_OI[start : start + step].float()
-        codes, scales = _search(block.reshape(-1, group), precision.bits)
-        codes_OI[start : start + step] = codes.reshape(block.shape)
-        scales_OG[start : start + step] = scales.reshape(block.shape[0], -1)
-    return QuantizedWeight(codes_OI=codes_OI, scales_OG=scales_OG, bits=precision.bits)
 
 
-def _search(groups: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Codes and scales of independent groups (one a row) by trying clipped ranges."""
+def round_to(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Codes, in x's type, of what lies on the grids of `scale`, element by element."""
     top = 2 ** (bits - 1)
-    full = groups.abs().amax(1, keepdim=True).clamp_min(2.0**-100) / (top - 0.5)
-    best_scale, best_error = full.bfloat16().float(), torch.full_like(full, torch.inf)
+    return (x / scale).round_().clamp_(-top, top - 1)
+
+
+def best_scales(
+    weight_OI: Tensor, precision: Precision, importance_I: Tensor | None = None
+) -> Tensor:
+    """scales_OG whose rounding errs least, by trying clipped ranges.
+
+    importance_I: weight of each input's squared error; None: all count alike.
+    """
+    groups = weight_OI.shape[1] // (precision.group_size or weight_OI.shape[1])
+    importance_GI = None if importance_I is None else importance_I.unflatten(0, (groups, -1))
+    blocks = (weight_OI[some].unflatten(1, (groups, -1)) for some in _row_blocks(weight_OI))
+    return torch.cat([_search(block, precision.bits, importance_GI) for block in blocks])
+
+
+def _row_blocks(weight_OI: Tensor) -> Iterator[slice]:
+    step = max(1, CHUNK_VALUES // weight_OI.shape[1])
+    return (slice(start, start + step) for start in range(0, len(weight_OI), step))
+
+
+def _search(weight_OGI: Tensor, bits: int, importance_GI: Tensor | None) -> Tensor:
+    top = 2 ** (bits - 1)
+    full_OG1 = weight_OGI.abs().amax(-1, keepdim=True).clamp_min_(2.0**-100) / (top - 0.5)
+    best_OG1, least_OG1 = full_OG1, torch.full_like(full_OG1, torch.inf)
     for factor in _SCALE_CANDIDATES[bits]:
-        scale = (full * factor).bfloat16().float()
-        codes = (groups / scale).round_().clamp_(-top, top - 1)
-        error = (codes.mul_(scale).sub_(groups)).square_().sum(1, keepdim=True)
-        best_scale = torch.where(error < best_error, scale, best_scale)
-        best_error = torch.minimum(error, best_error)
-    return (groups / best_scale).round_().clamp_(-top, top - 1).to(torch.int8), best_scale
+        scale_OG1 = (full_OG1 * factor).bfloat16().float()
+        error_OGI = round_to(weight_OGI, scale_OG1, bits).mul_(scale_OG1).sub_(weight_OGI).square_()
+        if importance_GI is not None:
+            error_OGI *= importance_GI
+        error_OG1 = error_OGI.sum(-1, keepdim=True)
+        best_OG1 = torch.where(error_OG1 < least_OG1, scale_OG1, best_OG1)
+        least_OG1 = torch.minimum(error_OG1, least_OG1)
+    return best_OG1.squeeze(-1)
 
 
 def dequantize(weight: QuantizedWeight) -> Tensor:

@@ -11,7 +11,7 @@ from quantize.cache_scales import CacheScales
 from quantize.groupwise import QuantizedWeight, dequantize, quantize
 from quantize.recipe import Recipe
 from quantize.report import RoleReport
-from quantize.roles import Role, role_of
+from quantize.roles import LayerKind, Role, place_of
 
 Weight = Tensor | QuantizedWeight
 _BLOCK_ROWS = 4096
@@ -26,6 +26,10 @@ class SourceModel(Protocol[Config]):
         """The architecture; passed on untouched."""
 
     @property
+    def kinds(self) -> Sequence[LayerKind]:
+        """Of all layers."""
+
+    @property
     def names(self) -> Sequence[str]:
         """Names of all tensors."""
 
@@ -37,26 +41,37 @@ class SourceModel(Protocol[Config]):
 class QuantizedModel(Generic[Config]):
     """Weights by their names in the checkpoint; the one input of every backend.
 
-    cache_scales: one a layer, where the recipe keeps keys and values in 8 bits.
+    cache_scales: one a layer where it keeps keys and values in 8 bits, None where in float32.
     """
 
     config: Config
     recipe: Recipe
     weights: Mapping[str, Weight]
     report: Mapping[Role, RoleReport]
-    cache_scales: Sequence[CacheScales] = ()
+    cache_scales: Sequence[CacheScales | None]
 
 
 def quantize_model(
-    model: SourceModel[Config], recipe: Recipe, advance: Callable[[], None] = lambda: None
+    model: SourceModel[Config],
+    recipe: Recipe,
+    advance: Callable[[], None] = lambda: None,
+    fitted: Mapping[str, Weight] | None = None,
 ) -> QuantizedModel[Config]:
-    """Quantize every tensor of `model` by `recipe`; `advance` is called once a tensor."""
+    """Quantize every tensor of `model` by `recipe`; `advance` is called once a tensor.
+
+    fitted: weights that calibration has made already, by name.
+    """
+    fitted = fitted or {}
     weights: dict[str, Weight] = {}
     sums: dict[Role, list[float]] = defaultdict(lambda: [0, 0, 0.0, 0.0])
     for name in model.names:
-        role = role_of(name)
-        source, precision = model.read(name), recipe.precision(role)
-        weights[name] = weight = source if precision is None else quantize(source, precision)
+        place = place_of(name, model.kinds)
+        role, source, precision = place.role, model.read(name), recipe.precision(place)
+        weights[name] = weight = (
+            fitted[name]
+            if name in fitted
+            else (source if precision is None else quantize(source, precision))
+        )
         figures = (source.numel(), stored_bytes(weight), *_error(source, weight))
         for index, figure in enumerate(figures):
             sums[role][index] += figure
@@ -69,7 +84,13 @@ def quantize_model(
         )
         for role, (parameters, size, wrong, total) in sums.items()
     }
-    return QuantizedModel(config=model.config, recipe=recipe, weights=weights, report=report)
+    return QuantizedModel(
+        config=model.config,
+        recipe=recipe,
+        weights=weights,
+        report=report,
+        cache_scales=[None] * len(model.kinds),
+    )
 
 
 def stored_bytes(weight: Weight) -> int:

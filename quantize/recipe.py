@@ -1,57 +1,167 @@
-"""Recipes: which precision each role gets. What varies is a row of the table RECIPES."""
+"""Recipes: which precision each weight gets. What varies is a row of the table RECIPES.
 
-from dataclasses import dataclass, replace
+A recipe is also a JSON object: see `read_recipe`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 from quantize.errors import RecipeError
 from quantize.groupwise import Precision
-from quantize.roles import TABLES, Role
+from quantize.roles import PROJECTIONS, TABLES, LayerKind, Place, Role
+
+KV_TYPES = ("fp32", "int8")
+BITS = (4, 8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Precision of the projections and of the vocabulary tables; `None` keeps float32.
+    """Precision of weights by the names of places (see `Place.keys`); where none is, float32.
 
+    weights: for example {"projections": 4 bits, "global.value": 8 bits, "17.down": 8 bits}; the
+    most specific name counts. A tied table is the head's. kv: how caches hold keys and values, a
+    row of KV_TYPES by layer kind.
     activation_planes: engines multiply 8-bit activations; with two planes a matrix takes
     x = high + low, each rounded to 8 bits, which is exact to about 16 bits at twice the arithmetic.
-    kv: how caches hold keys and values, a row of KV_TYPES.
+    calibrated: whether codes are fitted to what the weights multiply (`quantize.gptq`), or to the
+    weights alone.
     """
 
     name: str
-    projections: Precision | None
-    tables: Precision | None
+    weights: Mapping[str, Precision | None] = field(default_factory=dict)
     activation_planes: int = 1
-    kv: str = "fp32"
+    kv: Mapping[str, str] = field(default_factory=lambda: _kv("fp32"))
+    calibrated: bool = False
 
-    def precision(self, role: Role) -> Precision | None:
-        """Precision of the weights that play `role`; norms always stay float32."""
-        if role is Role.NORM:
+    def precision(self, place: Place) -> Precision | None:
+        """Precision of the weight at `place`; norms always stay float32."""
+        if place.role is Role.NORM:
             return None
-        return self.tables if role in TABLES else self.projections
+        keys = place.keys
+        if place.role is Role.EMBEDDING and "head" in self.weights:
+            keys = ("embedding", "head", "tables")
+        return next((self.weights[key] for key in keys if key in self.weights), None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, which `parse_recipe` reads."""
+        return asdict(self)
+
+
+def _kv(kind: str) -> dict[str, str]:
+    return dict.fromkeys(map(str, LayerKind), kind)
 
 
 _ROW8 = Precision(bits=8)
+_KV8 = _kv("int8")
+
+
+def _four(group_size: int) -> Precision:
+    return Precision(bits=4, group_size=group_size)
+
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(name="fp32", projections=None, tables=None),
-        Recipe(name="int8", projections=_ROW8, tables=_ROW8, activation_planes=2),
-        Recipe(name="int4", projections=Precision(bits=4, group_size=32), tables=_ROW8, kv="int8"),
+        Recipe(name="fp32"),
+        Recipe(name="int8", weights={"projections": _ROW8, "tables": _ROW8}, activation_planes=2),
+        Recipe(name="int4", weights={"projections": _four(32), "tables": _ROW8}, kv=_KV8),
     )
 }
 
 
-KV_TYPES = ("fp32", "int8")
-
-
 def find_recipe(name: str, kv: str | None = None) -> Recipe:
-    """Recipe of that name, with caches of type `kv`; None takes the recipe's own.
+    """Recipe of that name, or in the JSON file of that name, with caches of type `kv`.
 
-    Raises RecipeError, which lists the known names.
+    kv: None takes the recipe's own. Raises RecipeError, which lists the known names.
     """
-    if name not in RECIPES:
-        raise RecipeError(f"no recipe is called {name!r}; known: {', '.join(RECIPES)}")
-    kv = kv or RECIPES[name].kv
-    if kv not in KV_TYPES:
-        raise RecipeError(f"no cache type is called {kv!r}; known: {', '.join(KV_TYPES)}")
-    return replace(RECIPES[name], kv=kv)
+    if name.endswith(".json"):
+        recipe = read_recipe(Path(name))
+    elif name in RECIPES:
+        recipe = RECIPES[name]
+    else:
+        known = ", ".join(RECIPES)
+        raise RecipeError(f"no recipe is called {name!r}; known: {known}, or a file x.json")
+    return recipe if kv is None else parse_recipe({**recipe.as_json(), "kv": kv})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a JSON file, as `write_recipe` writes it; raises RecipeError."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: cannot read: {error}; expected a recipe in JSON") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: expected a JSON object, found {type(raw).__name__}")
+    return parse_recipe({"name": path.stem, **raw})
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write `recipe` as JSON."""
+    path.write_text(json.dumps(recipe.as_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def parse_recipe(raw: Mapping[str, Any]) -> Recipe:
+    """The recipe that plain values describe; raises RecipeError with what is wrong."""
+    known = {"name", "weights", "activation_planes", "kv", "calibrated"}
+    if unknown := sorted(raw.keys() - known):
+        raise RecipeError(f"a recipe has no {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    planes, calibrated = raw.get("activation_planes", 1), raw.get("calibrated", False)
+    if planes not in (1, 2) or not isinstance(calibrated, bool):
+        raise RecipeError(
+            f"activation_planes is {planes!r} and calibrated {calibrated!r}; "
+            "expected 1 or 2, and true or false"
+        )
+    weights = raw.get("weights", {})
+    if not isinstance(weights, dict):
+        raise RecipeError(f"weights is {weights!r}; expected an object of places")
+    return Recipe(
+        name=str(raw.get("name", "recipe")),
+        weights={_place_name(key): _precision(key, value) for key, value in weights.items()},
+        activation_planes=planes,
+        kv=_parse_kv(raw.get("kv", "fp32")),
+        calibrated=calibrated,
+    )
+
+
+def _place_name(name: str) -> str:
+    """`name`, if `Place.keys` can give it."""
+    *prefix, role = name.split(".")
+    in_layer = {*map(str, PROJECTIONS), "projections"}
+    if not prefix and role in in_layer | {*map(str, TABLES), "tables"}:
+        return name
+    layer = len(prefix) == 1 and role in in_layer and prefix[0]
+    if layer and (layer in map(str, LayerKind) or (layer.isdigit() and role != "projections")):
+        return name
+    raise RecipeError(
+        f"a recipe knows no place {name!r}; known: {', '.join(map(str, (*PROJECTIONS, *TABLES)))}, "
+        "projections, tables, and in layers window.query, global.projections, 17.down and so on"
+    )
+
+
+def _precision(name: str, raw: Any) -> Precision | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict) or raw.keys() - {"bits", "group_size"} or "bits" not in raw:
+        raise RecipeError(f"{name} is {raw!r}; expected null or bits and group_size")
+    bits, group = raw["bits"], raw.get("group_size")
+    if bits not in BITS or not (group is None or (isinstance(group, int) and group > 0)):
+        raise RecipeError(
+            f"{name} has bits {bits!r}, group_size {group!r}; expected 4 or 8 bits and a number of "
+            "weights that share a scale (null: the whole row)"
+        )
+    if (bits == 4) != (group is not None):
+        raise RecipeError(f"{name}: 4 bits need a group_size, 8 bits take whole rows only")
+    return Precision(bits=bits, group_size=group)
+
+
+def _parse_kv(raw: Any) -> dict[str, str]:
+    kinds = _kv(raw) if isinstance(raw, str) else raw
+    if not isinstance(kinds, dict) or kinds.keys() != _kv("").keys():
+        raise RecipeError(f"kv is {raw!r}; expected a type, or one for window and one for global")
+    for kind in kinds.values():
+        if kind not in KV_TYPES:
+            raise RecipeError(f"no cache type is called {kind!r}; known: {', '.join(KV_TYPES)}")
+    return kinds

@@ -97,7 +97,10 @@ class FileEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All that a bundle says of itself; `recipe`, `versions` and `parity` are kept as they are."""
+    """All that a bundle says of itself.
+
+    recipe, versions, parity and quality are kept as they are.
+    """
 
     engine: str
     program: str
@@ -111,6 +114,7 @@ class Manifest:
     versions: Mapping[str, Any]
     parity: Mapping[str, Any] | None = None
     preamble: Preamble | None = None
+    quality: Mapping[str, Any] | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from export.backends import Footprint, Program
 from export.backends.placeholders import fill_placeholders, placeholder
+from export.backends.shared_segments import share_segments
 from export.decoder.activations import Rounding, add_planes, int8_rows, planes
 from export.decoder.cache import cache_slots, is_ring, ring_mask
 from export.decoder.config import AttentionConfig, DecoderConfig
@@ -218,7 +219,7 @@ def _attend_ring(q: Tensor, keys: Tensor, values: Tensor, mask_TS: Tensor, start
 class _Leaves:
     limits: Limits
     planes: int
-    scales: Sequence[CacheScales]
+    scales: Sequence[CacheScales | None]
 
     def embedding(self, table: Weight) -> nn.Module:
         return FloatEmbedding(table) if isinstance(table, Tensor) else _Embedding(table)
@@ -227,7 +228,7 @@ class _Leaves:
         return FloatLinear(weight) if isinstance(weight, Tensor) else _Linear(weight, self.planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
-        return _Attention(config, self.limits, self.scales[index] if self.scales else None)
+        return _Attention(config, self.limits, self.scales[index])
 
 
 class ExecuTorchDecoder(nn.Module):
@@ -345,6 +346,7 @@ class ExecuTorchBackend:
         def write(folder: Path) -> None:
             with (folder / PROGRAM_FILE).open("wb") as file:
                 program.write_to_file(file)
+            share_segments(folder / PROGRAM_FILE)
 
         return Program(engine=self.name, file=PROGRAM_FILE, write=write)
 
@@ -362,8 +364,8 @@ class ExecuTorchBackend:
         return count * precision.bits // 8 + count // group * scale_bytes
 
     def table_copies(self) -> int:
-        """See `Backend`: XNNPACK packs the head's, the embedding reads its own."""
-        return 2
+        """See `Backend`: the head's data are the embedding's, see `shared_segments`."""
+        return 1
 
 
 def _computed(folder: Path, ids: Sequence[int]) -> dict[str, Tensor]:

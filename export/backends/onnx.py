@@ -194,8 +194,7 @@ class _Leaves:
         return _Linear(blocks, self.planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
-        scales = self.scales[index] if self.scales else None
-        return _Attention(index, config, self.limits, scales)
+        return _Attention(index, config, self.limits, self.scales[index])
 
 
 class OnnxDecoder(nn.Module):
@@ -235,10 +234,12 @@ class OnnxBackend:
         self, model: QuantizedModel[DecoderConfig], limits: Limits, preamble: int = 0
     ) -> Traceable:
         """See `Backend`: the caches are the session's own, so a preamble changes nothing."""
-        dtype = torch.int8 if model.cache_scales else torch.float32
         past = [
-            torch.zeros(1, layer.kv_heads, cache_slots(layer, limits), layer.head_dim, dtype=dtype)
-            for layer in model.config.layers
+            torch.zeros(
+                (1, layer.kv_heads, cache_slots(layer, limits), layer.head_dim),
+                dtype=torch.int8 if scales else torch.float32,
+            )
+            for layer, scales in zip(model.config.layers, model.cache_scales, strict=True)
             for _ in ("key", "value")
         ]
         dynamic = torch.export.Dim.DYNAMIC

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.errors import ConfigError
+from quantize.roles import LayerKind
 
 WINDOW, GLOBAL = "sliding_attention", "full_attention"
 
@@ -46,6 +47,13 @@ class DecoderConfig:
     def window(self) -> int | None:
         """The window of the window layers; None where there is none."""
         return next((layer.window for layer in self.layers if layer.window), None)
+
+    @property
+    def kinds(self) -> tuple[LayerKind, ...]:
+        """Of all layers."""
+        return tuple(
+            LayerKind.GLOBAL if layer.window is None else LayerKind.WINDOW for layer in self.layers
+        )
 
 
 # Keys that may be present only with the value that this decoder computes.

@@ -94,12 +94,12 @@ def _dense(weight: Weight | Table, rows: range) -> Tensor:
 
 @dataclass(frozen=True)
 class ReferenceLeaves:
-    """Leaves of plain torch operations; caches: one a layer, or none for exact ones."""
+    """Leaves of plain torch operations; caches: one a layer."""
 
     rope_theta: float
     rounder: Rounder | None
     planes: int
-    caches: Sequence[Cache] = ()
+    caches: Sequence[Cache]
 
     def embedding(self, table: Weight | Table) -> nn.Module:
         """See `Leaves`."""
@@ -114,9 +114,7 @@ class ReferenceLeaves:
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
         """See `Leaves`."""
-        return SequenceAttention(
-            config, self.rope_theta, self.caches[index] if self.caches else _exact
-        )
+        return SequenceAttention(config, self.rope_theta, self.caches[index])
 
 
 @torch.no_grad()
@@ -131,25 +129,64 @@ def reference_logits(
     rounder: an engine's, to round activations as it does; None keeps them in float32. Keys and
     values are rounded where the model has scales for them.
     """
-    config, weights = model.config, model.weights
-    leaves = _leaves(model, rounder, [_rounding(scales) for scales in model.cache_scales])
-    x_BTD = _hidden(model, ids_BT, leaves)
+    x_BTD = reference_hidden(model, ids_BT, rounder)
     if last is not None:  # before the head, which is the largest matrix
         x_BTD = x_BTD[:, -last:]
+    return head_logits(model, x_BTD, rounder)
+
+
+@torch.no_grad()
+def reference_hidden(
+    model: QuantizedModel[DecoderConfig], ids_BT: Tensor, rounder: Rounder | None = None
+) -> Tensor:
+    """x_BTD after the last block; `head_logits` makes logits of as many positions as fit."""
+    caches = [_rounding(scales) if scales else _exact for scales in model.cache_scales]
+    return _hidden(model, ids_BT, _leaves(model, rounder, caches))
+
+
+@torch.no_grad()
+def embedded(model: QuantizedModel[DecoderConfig], ids_BT: Tensor) -> Tensor:
+    """x_BTD before the first block."""
+    return _Embedding(_table(model.weights, EMBEDDING))(ids_BT)  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def hidden_through(model: QuantizedModel[DecoderConfig], x_BTD: Tensor, layers: range) -> Tensor:
+    """x_BTD after the blocks `layers`, from what it is before them."""
+    return _through(model, x_BTD, layers, _leaves(model, None, [_exact] * len(model.config.layers)))
+
+
+@torch.no_grad()
+def head_logits(
+    model: QuantizedModel[DecoderConfig], x_BTD: Tensor, rounder: Rounder | None = None
+) -> Tensor:
+    """Logits_BTV of what `reference_hidden` returned."""
+    config, weights = model.config, model.weights
     normed = LayerNorm(norm_weight(weights, FINAL_NORM), config.norm_eps)(x_BTD)
     head = _table(weights, EMBEDDING if config.tied else HEAD)
-    return leaves.linear(head)(normed) * config.logit_scale  # type: ignore[no-any-return]
+    linear = _leaves(model, rounder, ()).linear(head)
+    return linear(normed) * config.logit_scale  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
 def with_cache_scales(
     model: QuantizedModel[DecoderConfig], ids_BT: Tensor
 ) -> QuantizedModel[DecoderConfig]:
-    """The model with scales for 8-bit keys and values, from what they are on `ids_BT`."""
+    """The model with scales for 8-bit keys and values, from what they are on `ids_BT`.
+
+    Layers of a kind whose caches the recipe keeps in float32 get none.
+    """
     found: list[CacheScales] = []
-    caches = [_measuring(layer.rotary, found) for layer in model.config.layers]
+    config = model.config
+    caches = [_measuring(layer.rotary, found) for layer in config.layers]
     _hidden(model, ids_BT, _leaves(model, None, caches))
-    return replace(model, cache_scales=found)
+    pairs = zip(config.kinds, found, strict=True)
+    return replace(
+        model,
+        cache_scales=[
+            scales if model.recipe.kv[kind] == "int8" else None for kind, scales in pairs
+        ],
+    )
 
 
 def _leaves(
@@ -162,8 +199,13 @@ def _hidden(
     model: QuantizedModel[DecoderConfig], ids_BT: Tensor, leaves: ReferenceLeaves
 ) -> Tensor:
     """x_BTD after the last block."""
-    x_BTD: Tensor = leaves.embedding(_table(model.weights, EMBEDDING))(ids_BT)
-    for index in range(len(model.config.layers)):
+    return _through(model, embedded(model, ids_BT), range(len(model.config.layers)), leaves)
+
+
+def _through(
+    model: QuantizedModel[DecoderConfig], x_BTD: Tensor, layers: range, leaves: ReferenceLeaves
+) -> Tensor:
+    for index in layers:
         x_BTD = Block(model.config, index, model.weights, leaves)(x_BTD, None)
     return x_BTD
 

@@ -81,9 +81,10 @@ class OnnxEngine:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ProgramError(f"{path} cannot be read: {error}; export it again") from error
-        if (found.shape, found.dtype) != (shape, cache.dtype):
+        dtype = np.result_type(*self._caches)  # the widest, where layers differ
+        if (found.shape, found.dtype) != (shape, dtype):
             raise ProgramError(
-                f"{path} holds {found.dtype} {list(found.shape)}; expected {cache.dtype} "
+                f"{path} holds {found.dtype} {list(found.shape)}; expected {dtype} "
                 f"{list(shape)}, as the caches are: export the bundle again"
             )
         rows: NDArray[Any] = found.reshape(-1, *found.shape[2:])

@@ -204,11 +204,12 @@ def test_steps_after_a_jump_are_sound_and_leave_no_trace(
 def test_kv_type_is_in_the_label_and_the_bytes(bundles: Mapping[str, Path]) -> None:
     manifest = read_manifest(bundles["onnx"])
     layers = tuple(replace(shape, dtype="float32") for shape in manifest.cache)
-    plain = replace(manifest, recipe={**manifest.recipe, "kv": "fp32"}, cache=layers)
-    unnamed = {name: value for name, value in plain.recipe.items() if name != "kv"}
-    cases = (manifest, plain, replace(plain, recipe=unnamed))
+    plain = replace(manifest, cache=layers)
+    mixed = replace(manifest, cache=(*manifest.cache[:-1], layers[-1]))
+    cases = (manifest, plain, mixed)
     facts = [BundleRunner(None, one).facts for one in cases]  # type: ignore[arg-type]
-    assert [one.label for one in facts] == ["onnx int4 kv int8", "onnx int4 kv fp32", "onnx int4"]
+    kinds = ["int8", "float32", "int8/float32"]
+    assert [one.label for one in facts] == [f"onnx int4 kv {kind}" for kind in kinds]
     assert facts[1].kv_read_bytes(99) == 4 * facts[0].kv_read_bytes(99) > 0
 
 

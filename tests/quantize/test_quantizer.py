@@ -10,11 +10,10 @@ from torch import Tensor
 
 from export.checkpoint import Checkpoint
 from export.decoder.config import DecoderConfig
-from quantize.errors import RecipeError
-from quantize.groupwise import Precision, QuantizedWeight, dequantize
+from quantize.groupwise import QuantizedWeight, dequantize
 from quantize.quantizer import QuantizedModel, Weight, quantize_model
-from quantize.recipe import RECIPES, Recipe, find_recipe
-from quantize.roles import Role, role_of
+from quantize.recipe import RECIPES
+from quantize.roles import Role, place_of
 
 Quantized = Callable[[str], QuantizedModel[DecoderConfig]]
 
@@ -25,6 +24,7 @@ class Source:
 
     tensors: dict[str, Tensor]
     config: None = None
+    kinds: tuple[()] = ()
 
     @property
     def names(self) -> list[str]:
@@ -44,7 +44,7 @@ def raw_bytes(weight: Weight) -> bytes:
 def test_every_role_has_the_precision_of_the_recipe(quantized: Quantized, recipe: str) -> None:
     model = quantized(recipe)
     for name, weight in model.weights.items():
-        precision = model.recipe.precision(role_of(name))
+        precision = model.recipe.precision(place_of(name, model.config.kinds))
         if precision is None:
             assert isinstance(weight, Tensor)
             continue
@@ -75,7 +75,7 @@ def test_report_adds_up(quantized: Quantized, checkpoint: Checkpoint, recipe: st
     parameters, sizes = defaultdict(int), defaultdict(int)
     wrong, total = defaultdict(float), defaultdict(float)
     for name, weight in model.weights.items():
-        source, role = checkpoint.read(name).double(), role_of(name)
+        source, role = checkpoint.read(name).double(), place_of(name, checkpoint.kinds).role
         parameters[role] += source.numel()
         if isinstance(weight, Tensor):
             sizes[role] += 4 * source.numel()
@@ -122,41 +122,3 @@ def test_progress_is_told_once_a_tensor() -> None:
 def test_role_of_zeros_has_no_error() -> None:
     model = quantize_model(Source({"lm_head.weight": torch.zeros(4, 8)}), RECIPES["int8"])
     assert model.report[Role.HEAD].relative_error == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "role"),
-    [
-        ("model.embed_tokens.weight", Role.EMBEDDING),
-        ("lm_head.weight", Role.HEAD),
-        ("model.layers.31.self_attn.q_proj.weight", Role.QUERY),
-        ("model.layers.0.self_attn.k_proj.weight", Role.KEY),
-        ("model.layers.0.self_attn.v_proj.weight", Role.VALUE),
-        ("model.layers.0.self_attn.o_proj.weight", Role.OUTPUT),
-        ("model.layers.0.mlp.gate_proj.weight", Role.GATE),
-        ("model.layers.0.mlp.up_proj.weight", Role.UP),
-        ("model.layers.0.mlp.down_proj.weight", Role.DOWN),
-        ("model.layers.0.input_layernorm.weight", Role.NORM),
-        ("model.norm.weight", Role.NORM),
-    ],
-)
-def test_role_of_a_name(name: str, role: Role) -> None:
-    assert role_of(name) is role
-
-
-def test_recipe_gives_each_role_its_precision() -> None:
-    four, eight = Precision(bits=4, group_size=32), Precision(bits=8)
-    recipe = Recipe(name="mixed", projections=four, tables=eight)
-    tables = {Role.EMBEDDING, Role.HEAD}
-    assert {role for role in Role if recipe.precision(role) is eight} == tables
-    assert {role for role in Role if recipe.precision(role) is None} == {Role.NORM}
-
-
-def test_recipes_are_found_by_name() -> None:
-    assert all(find_recipe(name).name == name for name in RECIPES)
-
-
-def test_unknown_recipe_lists_the_known() -> None:
-    with pytest.raises(RecipeError) as caught:
-        find_recipe("int5")
-    assert all(word in str(caught.value) for word in ("'int5'", *RECIPES))

@@ -1,0 +1,183 @@
+"""checkpoint, recipe and calibration text -> fitted weights of the layers, one layer at a time.
+
+Two streams of hidden states run through the layers: the model's own, and that of the weights
+fitted so far, whose inputs a layer will really see. Each projection is fitted to give the first
+stream's output from the second stream's input. Output and down projection add into one sum (the
+block is parallel), so the latter also takes up what the former misses.
+Shape suffixes: T tokens, D width, I inputs, O outputs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from export.checkpoint import Checkpoint
+from export.decoder.attention import SequenceAttention
+from export.decoder.block import LayerNorm
+from export.decoder.model import EMBEDDING
+from export.errors import CalibrationError
+from export.fitted_store import FittedStore, Streams
+from quantize.errors import SingularGramError
+from quantize.gptq import quantize_calibrated
+from quantize.groupwise import dequantize, quantize
+from quantize.quantizer import Weight
+from quantize.recipe import Recipe
+from quantize.roles import place_of
+
+_ATTENTION, _MLP = "self_attn", "mlp"
+INPUTS = tuple(f"{_ATTENTION}.{x}_proj" for x in "qkv") + tuple(
+    f"{_MLP}.{x}_proj" for x in ("gate", "up")
+)
+OUTPUT, DOWN = f"{_ATTENTION}.o_proj", f"{_MLP}.down_proj"
+
+
+class LayerMath:
+    """One layer's weights in float32, and what it computes between its two kinds of products."""
+
+    def __init__(self, checkpoint: Checkpoint, index: int) -> None:
+        config, prefix = checkpoint.config, f"model.layers.{index}."
+        self.names = {name: f"{prefix}{name}.weight" for name in (*INPUTS, OUTPUT, DOWN)}
+        self.exact = {name: checkpoint.read(full) for name, full in self.names.items()}
+        norm_D = checkpoint.read(f"{prefix}input_layernorm.weight")
+        self.norm = LayerNorm(norm_D, config.norm_eps)
+        self.attention = SequenceAttention(
+            config.layers[index], config.rope_theta, lambda keys, values: (keys, values)
+        )
+
+    def inner(self, hidden_TD: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """What output and down multiply, side by side: inner_TI."""
+        normed_TD = self.norm(hidden_TD)
+        q, k, v, gate, up = (F.linear(normed_TD, weights[name])[None] for name in INPUTS)
+        return torch.cat([self.attention(q, k, v, None), F.silu(gate) * up], -1)[0]
+
+    def outer(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Output and down side by side: outer_OI."""
+        return torch.cat([weights[OUTPUT], weights[DOWN]], 1)
+
+    @property
+    def parts(self) -> tuple[slice, slice]:
+        """Where output's and down's inputs are in `inner`."""
+        middle = self.exact[OUTPUT].shape[1]
+        return slice(0, middle), slice(middle, None)
+
+
+class Sums:
+    """Over tokens: products of the fitted stream's inputs, and of what they miss with them."""
+
+    def __init__(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        self.gram_II = self.missed_II = torch.zeros(())
+        for exact_TI, fitted_TI in pairs:
+            self.gram_II = self.gram_II + fitted_TI.T @ fitted_TI
+            self.missed_II = self.missed_II + (exact_TI - fitted_TI).T @ fitted_TI
+
+
+class _Fitting:
+    """Fits one layer's weights; keeps them by their names in the checkpoint, and in float32."""
+
+    def __init__(self, checkpoint: Checkpoint, recipe: Recipe, index: int) -> None:
+        self.math = LayerMath(checkpoint, index)
+        places = {name: place_of(full, checkpoint.kinds) for name, full in self.math.names.items()}
+        self._precisions = {name: recipe.precision(place) for name, place in places.items()}
+        self.weights: dict[str, Weight] = {}
+        self.used: dict[str, Tensor] = {}
+
+    def inputs(self, sums: Sums) -> None:
+        for name in INPUTS:
+            self._fit(name, sums.gram_II, self.math.exact[name] @ sums.missed_II)
+
+    def outputs(self, sums: Sums) -> None:
+        first, second = self.math.parts
+        pull_OI = self.math.outer(self.math.exact) @ sums.missed_II
+        self._fit(OUTPUT, sums.gram_II[first, first], pull_OI[:, first])
+        missed_OI = self.math.exact[OUTPUT] - self.used[OUTPUT]
+        left_OI = pull_OI[:, second] + missed_OI @ sums.gram_II[first, second]
+        self._fit(DOWN, sums.gram_II[second, second], left_OI)
+
+    def _fit(self, name: str, gram_II: Tensor, pull_OI: Tensor) -> None:
+        weight: Weight = self.math.exact[name]
+        precision, self.used[name] = self._precisions[name], self.math.exact[name]
+        if precision is not None:
+            try:
+                weight = quantize_calibrated(self.math.exact[name], gram_II, precision, pull_OI)
+            except SingularGramError:  # too little text says less than the weights themselves
+                weight = quantize(self.math.exact[name], precision)
+            self.used[name] = dequantize(weight)
+        self.weights[self.math.names[name]] = weight
+
+
+@torch.no_grad()
+def fit_layers(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    sequences: Sequence[Sequence[int]],
+    store: FittedStore | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, Weight]:
+    """Fitted weights of all layers by name; `advance` is called once a layer.
+
+    store: keeps every layer, and what it already holds is not done again. Raises CalibrationError
+    where hidden states are not finite.
+    """
+    done = store.done if store else 0
+    streams = store.streams() if store and done else first_streams(checkpoint, recipe, sequences)
+    found: dict[str, Weight] = {}
+    for index in range(len(checkpoint.config.layers)):
+        if store and index < done:
+            layer = store.layer(index)
+        else:
+            layer, streams = fit_layer(checkpoint, recipe, index, streams)
+            _check_finite(index, streams)
+            if store:
+                store.save(index, layer, streams)
+        found |= layer
+        advance()
+    return found
+
+
+def first_streams(
+    checkpoint: Checkpoint, recipe: Recipe, sequences: Sequence[Sequence[int]]
+) -> Streams:
+    """Rows of the table, as they are and as the recipe stores them."""
+    name = f"{EMBEDDING}.weight"
+    precision = recipe.precision(place_of(name, checkpoint.kinds))
+    used = sorted({token for ids in sequences for token in ids})
+    exact_VD = torch.cat([checkpoint.read(name, range(row, row + 1)) for row in used])
+    fitted_VD = dequantize(quantize(exact_VD, precision)) if precision else exact_VD
+    rows = {token: row for row, token in enumerate(used)}
+    places = [torch.tensor([rows[token] for token in ids]) for ids in sequences]
+    return Streams(
+        exact=[exact_VD[place] for place in places], fitted=[fitted_VD[place] for place in places]
+    )
+
+
+@torch.no_grad()
+def fit_layer(
+    checkpoint: Checkpoint, recipe: Recipe, index: int, streams: Streams
+) -> tuple[dict[str, Weight], Streams]:
+    """Weights of layer `index`, by their names in the checkpoint, and the streams after it."""
+    fitting = _Fitting(checkpoint, recipe, index)
+    math, used = fitting.math, fitting.used
+    pairs = zip(streams.exact, streams.fitted, strict=True)
+    fitting.inputs(Sums((math.norm(exact), math.norm(fitted)) for exact, fitted in pairs))
+    exact = [math.inner(hidden, math.exact) for hidden in streams.exact]
+    fitted = [math.inner(hidden, used) for hidden in streams.fitted]
+    fitting.outputs(Sums(zip(exact, fitted, strict=True)))
+    after = Streams(
+        exact=_after(streams.exact, exact, math.outer(math.exact)),
+        fitted=_after(streams.fitted, fitted, math.outer(used)),
+    )
+    return fitting.weights, after
+
+
+def _after(hidden: Sequence[Tensor], inner: Sequence[Tensor], outer_OI: Tensor) -> list[Tensor]:
+    return [x + F.linear(y, outer_OI) for x, y in zip(hidden, inner, strict=True)]
+
+
+def _check_finite(index: int, streams: Streams) -> None:
+    if not all(x.isfinite().all() for x in (*streams.exact, *streams.fitted)):
+        raise CalibrationError(
+            f"after layer {index} hidden states are not finite; the weights, or a text, make "
+            "values beyond float32: leave that text out or check the checkpoint"
+        )

@@ -1,0 +1,85 @@
+"""A report in; out: one HTML page that stands alone, its plots drawn as SVG inside it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from io import StringIO
+from typing import Any
+
+from jinja2 import Environment
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from export.languages import LANGUAGES
+from export.quality.figures import Quality
+
+_COLOURS = {"1": "#1b6ca8", "2": "#3a9ad9", "3": "#5bb98c", "4": "#e0a030", "5": "#cc4b37"}
+_GREY = "#888888"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One file of a model: its weights' bytes and its mean KL; ours: made by this exporter."""
+
+    name: str
+    weights_bytes: int
+    mean_kl: float
+    ours: bool
+
+
+def render_page(title: str, quality: Quality, points: Sequence[Point] = ()) -> str:
+    """The page; points: of all files to compare, drawn where there are any."""
+    rows = sorted(quality.languages.items(), key=lambda item: -item[1].mean_kl)
+    plots = [_svg((12, 3.6), lambda axes: _draw_languages(axes, rows))]
+    if points:
+        plots.append(_svg((8, 4.2), lambda axes: draw_points(axes, points)))
+    template = (files("export.quality") / "page.html").read_text("utf-8")
+    return (
+        Environment(autoescape=True)
+        .from_string(template)
+        .render(
+            title=title,
+            quality=quality,
+            rows=[(code, LANGUAGES.get(code), row) for code, row in rows],
+            groups=[(name, quality.as_json()[name]) for name in ("regions", "resources")],
+            plots=plots,
+        )
+    )
+
+
+def _svg(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure.add_subplot())
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def _draw_languages(axes: Axes, rows: Sequence[tuple[str, Any]]) -> None:
+    colours = [
+        _COLOURS.get(LANGUAGES[code].resources[0], _GREY) if code in LANGUAGES else _GREY
+        for code, _ in rows
+    ]
+    axes.bar(range(len(rows)), [row.mean_kl for _, row in rows], color=colours)
+    axes.set_xticks(range(len(rows)), [code for code, _ in rows], rotation=90, fontsize=7)
+    axes.margins(x=0.01)
+    axes.set_ylabel("mean KL, nats")
+    handles = [axes.bar(0, 0, color=colour) for colour in _COLOURS.values()]
+    axes.legend(handles, ["most on the web", "", "", "", "least"], fontsize=7, ncols=5)
+
+
+def draw_points(axes: Axes, points: Sequence[Point]) -> None:
+    """KL against bytes; a line joins the files of the peer."""
+    for ours, colour, marker in ((False, _GREY, "o"), (True, "#cc4b37", "D")):
+        some = sorted((p for p in points if p.ours is ours), key=lambda p: p.weights_bytes)
+        x, y = [p.weights_bytes / 1e6 for p in some], [p.mean_kl for p in some]
+        axes.plot(x, y, marker, color=colour, linestyle="" if ours else "--")
+        for point, left, top in zip(some, x, y, strict=True):
+            axes.annotate(
+                point.name, (left, top), xytext=(5, 4), textcoords="offset points", fontsize=8
+            )
+    axes.set_yscale("log")
+    axes.set_xlabel("weights, MB")
+    axes.set_ylabel("mean KL to the unquantized model, nats")
+    axes.grid(visible=True, alpha=0.3)

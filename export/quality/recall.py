@@ -1,0 +1,84 @@
+"""Facts that are asked for again when they have left the window; out: prompts and their answers.
+
+A prompt reads "# name = number", prose for longer than the window, "# name =". Only global layers
+can see the number then.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from statistics import fmean
+
+import torch
+
+from export.checkpoint import Checkpoint
+from export.decoder.reference import head_logits, reference_hidden
+from export.parity import float_model
+from export.quality.continuation import greedy
+from runtime import Session
+
+FACTS = 40
+_PAST = 16  # tokens between a fact's leaving the window and the question
+_SHORT_WINDOW = 1024  # past longer ones, recall takes hours
+_QUESTION = 32  # tokens at most, with the answer
+_NAMES = (
+    "amber", "basil", "cedar", "delta", "ember", "fjord", "glade", "hazel", "ivory", "jade",
+    "karst", "lotus", "maple", "nectar", "olive", "pearl",
+)  # fmt: skip
+_NUMBERS = range(100, 1000)
+_USEFUL = 0.1  # a model that recalls fewer shows no loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A prompt, and the ids that answer it."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+
+def facts(
+    encode: Callable[[str], list[int]], bos: int, prose: Sequence[int], distance: int
+) -> list[Fact]:
+    """FACTS prompts with `distance` tokens of `prose` in between, the same every time.
+
+    encode: without BOS. prose: ids to cut from.
+    """
+    random, found = Random(0), []
+    for _ in range(FACTS):
+        name, number = random.choice(_NAMES), random.choice(_NUMBERS)
+        start = random.randrange(max(1, len(prose) - distance))
+        told = encode(f"\n# {name} = {number}\n")
+        between = list(prose[start : start + distance])
+        asked = encode(f"\n# {name} =")
+        found.append(
+            Fact(prompt=(bos, *told, *between, *asked), answer=tuple(encode(f" {number}")))
+        )
+    return found
+
+
+def recall_rates(
+    session: Session, checkpoint: Checkpoint, prose: Sequence[int]
+) -> tuple[float | None, float | None]:
+    """The program's and the unquantized model's share of facts recalled; None where useless."""
+    window, tokenizer = checkpoint.config.window, session.tokenizer
+    context = session.manifest.limits.context
+    if window is None or window > _SHORT_WINDOW or window + _PAST + 2 * _QUESTION > context:
+        return None, None
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text, add_bos=False)
+
+    asked = facts(encode, checkpoint.tokenizer.bos, prose, window + _PAST)
+    reference = fmean(_reference_recalls(checkpoint, fact) for fact in asked)
+    if reference < _USEFUL:
+        return None, reference
+    answers = ((greedy(session, fact.prompt, len(fact.answer)), fact.answer) for fact in asked)
+    return fmean(tuple(found) == answer for found, answer in answers), reference
+
+
+def _reference_recalls(checkpoint: Checkpoint, fact: Fact) -> bool:
+    model = float_model(checkpoint)
+    ids_BT = torch.tensor([[*fact.prompt, *fact.answer[:-1]]])
+    hidden_BTD = reference_hidden(model, ids_BT)[:, -len(fact.answer) :]
+    return tuple(head_logits(model, hidden_BTD)[0].argmax(-1).tolist()) == fact.answer

@@ -1,0 +1,155 @@
+"""A checkpoint and texts in; out: the KL that quantizing each weight alone causes.
+
+Each projection of each layer is quantized at each precision, all else left in float32, and the
+model judged on texts; layers before it are computed once. Codes are fitted to the model's own
+activations, as calibration fits them.
+Shape suffixes: L languages, T tokens, D width, V vocabulary.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from export.calibrate import DOWN, INPUTS, OUTPUT, LayerMath, Sums
+from export.checkpoint import Checkpoint
+from export.decoder.reference import embedded, head_logits, hidden_through
+from export.parity import float_model
+from quantize.budget import Choice
+from quantize.gptq import quantize_calibrated
+from quantize.groupwise import Precision, dequantize
+from quantize.quantizer import Weight, stored_bytes
+from quantize.roles import LayerKind, Role, place_of
+
+OPTIONS: Mapping[str, Precision] = {
+    "4 bits, groups of 128": Precision(bits=4, group_size=128),
+    "4 bits, groups of 64": Precision(bits=4, group_size=64),
+    "4 bits, groups of 32": Precision(bits=4, group_size=32),
+    "8 bits": Precision(bits=8),
+}
+SHOWN = "4 bits, groups of 64"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What one weight at one precision, alone, costs the model; kl: mean over languages."""
+
+    layer: int
+    kind: LayerKind
+    role: Role
+    option: str
+    size_bytes: int
+    kl: float
+
+    @property
+    def choice(self) -> Choice:
+        """As the budget wants it."""
+        return Choice(
+            weight=f"{self.layer}.{self.role}",
+            option=self.option,
+            size_bytes=self.size_bytes,
+            loss=self.kl,
+        )
+
+
+@torch.no_grad()
+def measure_losses(
+    checkpoint: Checkpoint,
+    ids_LT: Tensor,
+    sequences: Sequence[Sequence[int]],
+    advance: Callable[[], None],
+) -> Iterator[Loss]:
+    """Losses of all projections, layer by layer; `advance` is called once a layer.
+
+    ids_LT: texts to judge by. sequences: of calibration.
+    """
+    judge = _Judge(checkpoint, ids_LT)
+    for math, grams in _layers(checkpoint, sequences):
+        for name, full in math.names.items():
+            place = place_of(full, checkpoint.kinds)
+            assert place.layer is not None and place.kind is not None
+            for option, precision in OPTIONS.items():
+                quantized = quantize_calibrated(math.exact[name], grams[name], precision)
+                yield Loss(
+                    layer=place.layer,
+                    kind=place.kind,
+                    role=place.role,
+                    option=option,
+                    size_bytes=stored_bytes(quantized),
+                    kl=judge.kl(place.layer, full, dequantize(quantized)),
+                )
+        advance()
+
+
+class _Judge:
+    """KL of the model with one weight changed, on fixed texts."""
+
+    def __init__(self, checkpoint: Checkpoint, ids_LT: Tensor) -> None:
+        self._model = float_model(checkpoint)
+        self._count = len(checkpoint.config.layers)
+        self._before = [embedded(self._model, ids_LT)]  # hidden states_LTD before each layer
+        for index in range(self._count):
+            one = range(index, index + 1)
+            self._before.append(hidden_through(self._model, self._before[-1], one))
+        self._expected_LTV = head_logits(self._model, self._before[-1]).log_softmax(-1)
+
+    def kl(self, layer: int, name: str, weight_OI: Tensor) -> float:
+        """Mean over all positions, with the weight `name` of `layer` replaced."""
+        changed = replace(self._model, weights=_Overlay(self._model.weights, name, weight_OI))
+        hidden_LTD = hidden_through(changed, self._before[layer], range(layer, self._count))
+        found_LTV = head_logits(self._model, hidden_LTD).log_softmax(-1)
+        expected_LTV = self._expected_LTV
+        return (expected_LTV.exp() * (expected_LTV - found_LTV)).sum(-1).mean().item()
+
+
+class _Overlay(Mapping[str, Weight]):
+    """Weights of which one is another."""
+
+    def __init__(self, weights: Mapping[str, Weight], name: str, weight: Weight) -> None:
+        self._weights, self._name, self._weight = weights, name, weight
+
+    def __getitem__(self, name: str) -> Weight:
+        return self._weight if name == self._name else self._weights[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def _layers(
+    checkpoint: Checkpoint, sequences: Sequence[Sequence[int]]
+) -> Iterator[tuple[LayerMath, dict[str, Tensor]]]:
+    """Each layer with the products of what each of its projections multiplies in the model."""
+    hidden = [embedded(float_model(checkpoint), torch.tensor([ids]))[0] for ids in sequences]
+    for index in range(len(checkpoint.config.layers)):
+        math = LayerMath(checkpoint, index)
+        normed = [math.norm(x_TD) for x_TD in hidden]
+        gram_DD = Sums(zip(normed, normed, strict=True)).gram_II
+        inner = [math.inner(x_TD, math.exact) for x_TD in hidden]
+        inner_II = Sums(zip(inner, inner, strict=True)).gram_II
+        first, second = math.parts
+        grams = dict.fromkeys(INPUTS, gram_DD)
+        grams |= {OUTPUT: inner_II[first, first], DOWN: inner_II[second, second]}
+        yield math, grams
+        outer_OI = math.outer(math.exact)
+        hidden = [x + F.linear(y, outer_OI) for x, y in zip(hidden, inner, strict=True)]
+
+
+def global_to_window(losses: Sequence[Loss], option: str = SHOWN) -> float:
+    """How much more a global layer loses than the window layers beside it, as a mean ratio."""
+    by_layer: dict[int, float] = {}
+    kinds = {row.layer: row.kind for row in losses}
+    for row in losses:
+        if row.option == option:
+            by_layer[row.layer] = by_layer.get(row.layer, 0.0) + row.kl
+    ratios = []
+    for layer, kind in kinds.items():
+        beside = [by_layer[n] for n in (layer - 1, layer + 1) if kinds.get(n) is LayerKind.WINDOW]
+        if kind is LayerKind.GLOBAL and beside:
+            ratios.append(by_layer[layer] / fmean(beside))
+    return fmean(ratios)

@@ -3,16 +3,16 @@
 Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
 """
 
-import json
 import logging
 import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
@@ -32,8 +32,6 @@ app = typer.Typer(
     help="Export Cohere2 models such as Tiny Aya to verified bundles for phones and boards.",
 )
 
-Source = Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face checkpoint folder.")]
-BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Bundle folder.")]
 BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or both.")]
 RecipeName = Annotated[
     str, typer.Option("--recipe", metavar="NAME|FILE.json", help="fp32, int8, int4, int4-small ...")
@@ -70,7 +68,6 @@ Preamble = Annotated[
         show_default="the chat template's own",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -113,7 +110,7 @@ def export(
     with shown_progress() as progress:
         bundles = export_bundle(source, out, options, progress)
     if as_json:
-        _print_json(
+        print_json(
             [
                 {
                     "backend": bundle.backend,
@@ -175,7 +172,7 @@ def run(
         if not as_json:
             print(token.text, end="", flush=True)
     if as_json:
-        _print_json({"prompt_ids": prompt_ids, **asdict(result)})
+        print_json({"prompt_ids": prompt_ids, **asdict(result)})
     else:
         print()
 
@@ -217,47 +214,11 @@ def verify(
     checks = verify_bundle(bundle, against, tokens)
     ok = all(check.ok for check in checks)
     if as_json:
-        _print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
+        print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
         _print_checks(checks)
     if not ok:
         raise typer.Exit(1)
-
-
-@app.command()
-def evaluate(
-    bundle: BundleFolder,
-    against: Annotated[Path, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")],
-    texts: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="One text a language.", show_default="shipped texts"),
-    ] = None,
-    tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
-    sentences: Annotated[int, typer.Option(help="Continued of each language; 0: none.")] = 2,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
-    store: Annotated[bool, typer.Option(help="Keep the means in the bundle.")] = True,
-    as_json: Json = False,
-) -> None:
-    """Say how faithful the bundle's program is, language by language.
-
-    Example: tinyaya-export evaluate aya/onnx --against tiny-aya-global --html quality.html
-    """
-    from export.bundle_writer import store_quality
-    from export.quality.evaluate import EvaluateOptions, evaluate_bundle
-    from export.quality.page import render_page
-    from export.terminal import print_quality, shown_progress
-
-    options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
-    with shown_progress() as progress:
-        quality = evaluate_bundle(bundle, against, options, progress)
-    if store:
-        store_quality(bundle, quality.short())
-    if html:
-        html.write_text(render_page(str(bundle), quality), encoding="utf-8")
-    if as_json:
-        _print_json(quality.as_json())
-    else:
-        print_quality(quality)
 
 
 @app.command()
@@ -294,7 +255,7 @@ def plan(
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {name: asdict(plan_export(checkpoint, options, find_backend(name))) for name in names}
     if as_json:
-        _print_json(plans if backend == "both" else plans[backend])
+        print_json(plans if backend == "both" else plans[backend])
         return
     for name, estimates in plans.items():
         print(f"{name}, {recipe}, context {limits.context}, chunk {limits.chunk}:")
@@ -323,11 +284,15 @@ def demo(
     with shown_progress() as progress:
         result = run_demo(source, texts, out, progress)
     if as_json:
-        _print_json(asdict(result))
+        print_json(asdict(result))
     else:
         print_demo(result)
     if not result.ok:
         raise typer.Exit(1)
+
+
+app.command()(evaluate)
+app.command()(sensitivity)
 
 
 def _preamble_text(value: str | None) -> str | None:
@@ -352,10 +317,6 @@ def _print_checks(checks: "list[Check]") -> None:
     for check in checks:
         figure = f"{check.figure:.2e}" if isinstance(check.figure, float) else check.figure
         print(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}: {figure}")
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 def _fail(message: object, code: int) -> NoReturn:

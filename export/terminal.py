@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -24,6 +25,7 @@ from runtime import Bundle
 if TYPE_CHECKING:
     from export.demo import DemoResult
     from export.quality.figures import Quality
+    from export.quality.sensitivity import Sensitivity
 
 
 class _Shown:
@@ -119,6 +121,31 @@ def print_quality(quality: "Quality") -> None:
         f"{quality.top1_agreement:.1%} same top-1; worst language {quality.worst}, "
         f"{quality.worst_to_median:.2f} times the median's; recall past the window "
         + ("not available" if recall is None else f"{recall:.0%}"),
+        highlight=False,
+    )
+
+
+def print_sensitivity(report: "Sensitivity") -> None:
+    """Losses by role and layer kind at every precision; KL in thousandths of a nat."""
+    console = Console()
+    options = list(dict.fromkeys(row.option for row in report.losses))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title="KL of one weight alone, mnat")
+    table.add_column("weight")
+    for option in options:
+        table.add_column(option.replace(", ", "\n"), justify="right")
+    groups: dict[str, dict[str, list[float]]] = {}
+    for row in report.losses:
+        group = groups.setdefault(f"{row.kind} {row.role}", {})
+        group.setdefault(row.option, []).append(row.kl)
+    for name, group in sorted(groups.items()):
+        table.add_row(name, *(f"{fmean(group[option]) * 1000:.4f}" for option in options))
+    console.print(table)
+    recall = report.recall_past_window
+    console.print(
+        f"a global layer loses {report.global_to_window:.2f} times what the window layers beside "
+        f"it lose ({report.languages} languages, {report.tokens} tokens each); losses past the "
+        "window not available: the model recalls "
+        + ("no facts that could be asked" if recall is None else f"{recall:.0%} of facts"),
         highlight=False,
     )
 

@@ -12,9 +12,12 @@ from statistics import fmean
 import torch
 
 from export.checkpoint import Checkpoint
+from export.decoder.config import DecoderConfig
 from export.decoder.reference import head_logits, reference_hidden
+from export.golden import hugging_face_encoder
 from export.parity import float_model
 from export.quality.continuation import greedy
+from quantize.quantizer import QuantizedModel
 from runtime import Session
 
 FACTS = 40
@@ -61,24 +64,30 @@ def recall_rates(
     session: Session, checkpoint: Checkpoint, prose: Sequence[int]
 ) -> tuple[float | None, float | None]:
     """The program's and the unquantized model's share of facts recalled; None where useless."""
-    window, tokenizer = checkpoint.config.window, session.tokenizer
-    context = session.manifest.limits.context
-    if window is None or window > _SHORT_WINDOW or window + _PAST + 2 * _QUESTION > context:
-        return None, None
-
-    def encode(text: str) -> list[int]:
-        return tokenizer.encode(text, add_bos=False)
-
-    asked = facts(encode, checkpoint.tokenizer.bos, prose, window + _PAST)
-    reference = fmean(_reference_recalls(checkpoint, fact) for fact in asked)
-    if reference < _USEFUL:
+    reference = reference_recall(checkpoint, prose)
+    if reference is None or reference < _USEFUL:
         return None, reference
+    asked = _asked(checkpoint, prose)
     answers = ((greedy(session, fact.prompt, len(fact.answer)), fact.answer) for fact in asked)
     return fmean(tuple(found) == answer for found, answer in answers), reference
 
 
-def _reference_recalls(checkpoint: Checkpoint, fact: Fact) -> bool:
+def reference_recall(checkpoint: Checkpoint, prose: Sequence[int]) -> float | None:
+    """The unquantized model's share of facts recalled; None where the window is too long to try."""
+    window, context = checkpoint.config.window, checkpoint.config.max_context
+    if window is None or window > _SHORT_WINDOW or window + _PAST + 2 * _QUESTION > context:
+        return None
     model = float_model(checkpoint)
+    return fmean(_recalls(model, fact) for fact in _asked(checkpoint, prose))
+
+
+def _asked(checkpoint: Checkpoint, prose: Sequence[int]) -> list[Fact]:
+    encode, window = hugging_face_encoder(checkpoint.folder), checkpoint.config.window
+    assert window is not None
+    return facts(encode, checkpoint.tokenizer.bos, prose, window + _PAST)
+
+
+def _recalls(model: QuantizedModel[DecoderConfig], fact: Fact) -> bool:
     ids_BT = torch.tensor([[*fact.prompt, *fact.answer[:-1]]])
     hidden_BTD = reference_hidden(model, ids_BT)[:, -len(fact.answer) :]
     return tuple(head_logits(model, hidden_BTD)[0].argmax(-1).tolist()) == fact.answer

@@ -8,6 +8,7 @@ Shape suffixes: L languages, T tokens, D width, V vocabulary.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -15,9 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from export.calibrate import DOWN, INPUTS, OUTPUT, LayerMath, Sums
-from export.checkpoint import Checkpoint
+from export.checkpoint import Checkpoint, open_checkpoint
 from export.decoder.reference import embedded, head_logits, hidden_through
+from export.golden import hugging_face_encoder
+from export.options import CalibrationOptions
 from export.parity import float_model
+from export.progress import Progress
+from export.quality.recall import reference_recall
+from export.quantized import calibration_sequences
+from export.texts import evaluation_texts
 from quantize.budget import Choice
 from quantize.gptq import quantize_calibrated
 from quantize.groupwise import Precision, dequantize
@@ -53,6 +60,48 @@ class Loss:
             size_bytes=self.size_bytes,
             loss=self.kl,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """All losses, and what they say of window and global layers.
+
+    global_to_window: see the function. recall_past_window: the model's share of facts recalled
+    that are older than the window; losses_past_window: what each weight costs of it, None where
+    the model recalls too few to lose any.
+    """
+
+    losses: tuple[Loss, ...]
+    languages: int
+    tokens: int
+    global_to_window: float
+    recall_past_window: float | None
+    losses_past_window: None = None
+
+
+def measure_sensitivity(
+    source: Path,
+    texts: Path | None,
+    tokens: int,
+    calibration: CalibrationOptions,
+    progress: Progress,
+) -> Sensitivity:
+    """Losses of the checkpoint `source` on `texts` (see `evaluation_texts`); raises ExportError."""
+    checkpoint = open_checkpoint(source)
+    encode, bos = hugging_face_encoder(source), checkpoint.tokenizer.bos
+    ids = [[bos, *encode(text)] for text in evaluation_texts(texts).values()]
+    count = min(tokens, checkpoint.config.max_context, *map(len, ids))
+    ids_LT = torch.tensor([row[:count] for row in ids])
+    advance = progress.stage("one weight at a time", len(checkpoint.config.layers))
+    sequences = calibration_sequences(checkpoint, calibration)
+    losses = tuple(measure_losses(checkpoint, ids_LT, sequences, advance))
+    return Sensitivity(
+        losses=losses,
+        languages=len(ids),
+        tokens=count,
+        global_to_window=global_to_window(losses),
+        recall_past_window=reference_recall(checkpoint, [t for row in ids for t in row[1:]]),
+    )
 
 
 @torch.no_grad()

@@ -1,0 +1,83 @@
+"""Commands of the command line that judge quality; see `cli`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Source = Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face checkpoint folder.")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Bundle folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Texts = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="One text a language.", show_default="shipped texts"),
+]
+
+
+def print_json(value: Any) -> None:
+    """Print `value` for programs to read."""
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def evaluate(
+    bundle: BundleFolder,
+    against: Annotated[Path, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")],
+    texts: Texts = None,
+    tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
+    sentences: Annotated[int, typer.Option(help="Continued of each language; 0: none.")] = 2,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
+    store: Annotated[bool, typer.Option(help="Keep the means in the bundle.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Say how faithful the bundle's program is, language by language.
+
+    Example: tinyaya-export evaluate aya/onnx --against tiny-aya-global --html quality.html
+    """
+    from export.bundle_writer import store_quality
+    from export.quality.evaluate import EvaluateOptions, evaluate_bundle
+    from export.quality.page import render_page
+    from export.terminal import print_quality, shown_progress
+
+    options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
+    with shown_progress() as progress:
+        quality = evaluate_bundle(bundle, against, options, progress)
+    if store:
+        store_quality(bundle, quality.short())
+    if html:
+        html.write_text(render_page(str(bundle), quality), encoding="utf-8")
+    if as_json:
+        print_json(quality.as_json())
+    else:
+        print_quality(quality)
+
+
+def sensitivity(
+    source: Source,
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="Where the losses go.")],
+    texts: Texts = None,
+    tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 64,
+    calibration_tokens: Annotated[int, typer.Option(help="Of calibration text, in all.")] = 16384,
+    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw a heat map.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the KL that quantizing each weight alone causes, at every precision.
+
+    Example: tinyaya-export sensitivity tiny-aya-global --out losses.json --plot losses.png
+    """
+    from export.options import CalibrationOptions
+    from export.quality.heatmap import draw_heatmap
+    from export.quality.sensitivity import measure_sensitivity
+    from export.terminal import print_sensitivity, shown_progress
+
+    calibration = CalibrationOptions(tokens=calibration_tokens)
+    with shown_progress() as progress:
+        report = measure_sensitivity(source, texts, tokens, calibration, progress)
+    out.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    if plot:
+        draw_heatmap(report.losses, plot)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print_sensitivity(report)

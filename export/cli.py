@@ -22,6 +22,7 @@ from runtime import RunError
 if TYPE_CHECKING:
     from export.parity import Parity
     from export.probe import Check
+    from quantize.recipe import Recipe
 
 _EXTRA = ("torch", "executorch", "torchao", "onnx", "onnx_ir", "onnxscript", "safetensors")
 
@@ -46,6 +47,14 @@ Context = Annotated[
 ]
 Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
 Verify = Annotated[bool, typer.Option(help="Check the program against the model.")]
+Budget = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="2.0GB: choose bits weight by weight, to lose least."),
+]
+Losses = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", help="With --budget: what `sensitivity` measured."),
+]
 Calibrate = Annotated[
     bool, typer.Option(help="Fit weights to text where the recipe says so; hours at full size.")
 ]
@@ -76,6 +85,8 @@ def export(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the bundle goes.")],
     backend: BackendName = "onnx",
     recipe: RecipeName = "int4",
+    budget: Budget = None,
+    losses: Losses = None,
     kv: KvName = None,
     context: Context = None,
     chunk: Chunk = 128,
@@ -95,15 +106,16 @@ def export(
     from export.pipeline import export_bundle
     from export.terminal import shown_progress
 
+    fitted_to = CalibrationOptions(texts=calibration, tokens=calibration_tokens, work=work)
     options = ExportOptions(
         backend=backend,
-        recipe=recipe,
+        recipe=_within(budget, source, recipe, losses, fitted_to) if budget else recipe,
         kv=kv,
         context=context,
         chunk=chunk,
         preamble=_preamble_text(preamble),
         calibrate=calibrate,
-        calibration=CalibrationOptions(texts=calibration, tokens=calibration_tokens, work=work),
+        calibration=fitted_to,
         verify=verify,
         force=force,
     )
@@ -293,6 +305,19 @@ def demo(
 
 app.command()(evaluate)
 app.command()(sensitivity)
+
+
+def _within(
+    size: str, source: Path, base: str, losses: Path | None, calibration: CalibrationOptions
+) -> "Recipe":
+    """The recipe that loses least within `size`; prints its table."""
+    from export.quality.budget_recipe import find_budget_recipe
+    from export.terminal import print_choice, shown_progress
+
+    with shown_progress() as progress:
+        recipe = find_budget_recipe(source, base, size, losses, calibration, progress)
+    print_choice(recipe)
+    return recipe
 
 
 def _preamble_text(value: str | None) -> str | None:

@@ -52,7 +52,7 @@ class CalibrationOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """One export: names of a backend and a recipe, limits, and what to do with the target.
+    """One export: a backend's name, a recipe or its name, limits, and what to do with the target.
 
     context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT. kv: None takes the
     recipe's own type of cache. preamble: text that prompts begin with; None takes what the chat
@@ -61,7 +61,7 @@ class ExportOptions:
     """
 
     backend: str = "onnx"
-    recipe: str = "int4"
+    recipe: str | Recipe = "int4"
     kv: str | None = None
     context: int | None = None
     chunk: int = 128
@@ -73,7 +73,9 @@ class ExportOptions:
 
     def find_recipe(self) -> Recipe:
         """The recipe by its name, as the other options change it; raises RecipeError."""
-        recipe = find_recipe(self.recipe, self.kv)
+        recipe = self.recipe
+        if isinstance(recipe, str):
+            recipe = find_recipe(recipe, self.kv)
         return replace(recipe, calibrated=recipe.calibrated and self.calibrate)
 
     def limits(self, max_context: int) -> Limits:

@@ -20,12 +20,15 @@ from rich.table import Table
 
 from export.languages import LANGUAGES
 from export.progress import Advance, Progress, Silent
+from quantize.roles import PROJECTIONS
 from runtime import Bundle
 
 if TYPE_CHECKING:
     from export.demo import DemoResult
     from export.quality.figures import Quality
     from export.quality.sensitivity import Sensitivity
+    from quantize.groupwise import Precision
+    from quantize.recipe import Recipe
 
 
 class _Shown:
@@ -148,6 +151,25 @@ def print_sensitivity(report: "Sensitivity") -> None:
         + ("no facts that could be asked" if recall is None else f"{recall:.0%} of facts"),
         highlight=False,
     )
+
+
+def print_choice(recipe: "Recipe") -> None:
+    """Bits and groups of each weight that a budget chose, layers by roles."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=recipe.name)
+    table.add_column("layer", justify="right")
+    for role in PROJECTIONS:
+        table.add_column(str(role), justify="right")
+    layers = sorted({int(name.split(".")[0]) for name in recipe.weights if name[0].isdigit()})
+    for layer in layers:
+        chosen = (recipe.weights[f"{layer}.{role}"] for role in PROJECTIONS)
+        table.add_row(str(layer), *(_bits(precision) for precision in chosen))
+    Console().print(table)
+
+
+def _bits(precision: "Precision | None") -> str:
+    if precision is None:
+        return "32"
+    return f"{precision.bits}/{precision.group_size}" if precision.group_size else "8"
 
 
 def _add_columns(table: Table) -> None:

@@ -1,17 +1,41 @@
 """Losses of single weights and a size in; out: the recipe that loses least within that size."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 
-from export.checkpoint import Checkpoint
-from export.quality.sensitivity import OPTIONS, Loss
+from export.checkpoint import Checkpoint, open_checkpoint
+from export.errors import OptionsError
+from export.options import CalibrationOptions
+from export.progress import Progress
+from export.quality.sensitivity import OPTIONS, Loss, measure_sensitivity, read_losses
 from quantize.budget import choose
 from quantize.errors import BudgetError
-from quantize.recipe import Recipe
+from quantize.recipe import Recipe, find_recipe
 from quantize.roles import TABLES, Role, place_of
 
 _SCALE_BYTES = 2
+_TOKENS = 64  # judged of each language
+_UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+def find_budget_recipe(
+    source: Path,
+    base: str,
+    size: str,
+    losses: Path | None,
+    calibration: CalibrationOptions,
+    progress: Progress,
+) -> Recipe:
+    """The recipe `base` with bits chosen for `size`, by losses from a file or measured now."""
+    budget_bytes, recipe = parse_size(size), find_recipe(base)
+    if losses:
+        found = read_losses(losses)
+    else:
+        found = measure_sensitivity(source, None, _TOKENS, calibration, progress).losses
+    return budget_recipe(open_checkpoint(source), recipe, found, budget_bytes)
 
 
 def budget_recipe(
@@ -49,10 +73,9 @@ def _rest_bytes(checkpoint: Checkpoint, base: Recipe) -> int:
     return total
 
 
-def rows_of(losses: Sequence[Loss], recipe: Recipe) -> Mapping[tuple[int, str], str]:
-    """(layer, role) -> the option that the recipe gives it, for a table of a budget's choice."""
-    named = {precision: option for option, precision in OPTIONS.items()}
-    return {
-        (row.layer, str(row.role)): named[recipe.weights[f"{row.layer}.{row.role}"]]
-        for row in losses
-    }
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 2.0GB or 5.8MB (powers of 1000); raises OptionsError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|M|G)?B?", text.strip())
+    if not found:
+        raise OptionsError(f"{text!r} is no size; expected for example 2.0GB or 5.8MB")
+    return round(float(found[1]) * _UNITS[found[2]])

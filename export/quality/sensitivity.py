@@ -6,6 +6,7 @@ activations, as calibration fits them.
 Shape suffixes: L languages, T tokens, D width, V vocabulary.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 from export.calibrate import DOWN, INPUTS, OUTPUT, LayerMath, Sums
 from export.checkpoint import Checkpoint, open_checkpoint
 from export.decoder.reference import embedded, head_logits, hidden_through
+from export.errors import OptionsError
 from export.golden import hugging_face_encoder
 from export.options import CalibrationOptions
 from export.parity import float_model
@@ -77,6 +79,20 @@ class Sensitivity:
     global_to_window: float
     recall_past_window: float | None
     losses_past_window: None = None
+
+
+def read_losses(path: Path) -> tuple[Loss, ...]:
+    """The losses that `sensitivity` wrote; raises OptionsError."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))["losses"]
+        return tuple(
+            Loss(**{**row, "kind": LayerKind(row["kind"]), "role": Role(row["role"])})
+            for row in raw
+        )
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise OptionsError(
+            f"{path}: cannot read losses: {error!r}; expected what `sensitivity --out` writes"
+        ) from error
 
 
 def measure_sensitivity(

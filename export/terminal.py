@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from export.demo import DemoResult
     from export.quality.figures import Quality
     from export.quality.sensitivity import Sensitivity
-    from quantize.groupwise import Precision
+    from quantize.precision import Precision
     from quantize.recipe import Recipe
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from quantize.errors import SingularGramError
-from quantize.groupwise import Precision, QuantizedWeight, best_scales, check_groups, round_to
+from quantize.groupwise import QuantizedWeight, best_scales, check_groups, round_to
+from quantize.precision import Precision
 
 _BLOCK = 128  # columns between two updates of all that follow
 _DAMPING = (0.01, 0.1, 1.0)  # shares of the mean diagonal; the first that factorizes

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from quantize.errors import GroupSizeError
+from quantize.precision import Precision
 
 # A scale may clip the largest weight a little where that lowers the squared error of its group.
 _SCALE_CANDIDATES = {
@@ -20,14 +21,6 @@ _SCALE_CANDIDATES = {
     8: torch.linspace(0.90, 1.01, 23).tolist(),
 }
 CHUNK_VALUES = 1 << 18  # the search works on row blocks that stay in a core's cache
-
-
-@dataclass(frozen=True, kw_only=True)
-class Precision:
-    """Bits of a code and how many inputs share a scale (`None`: the whole row)."""
-
-    bits: int
-    group_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantize.errors import RecipeError
-from quantize.groupwise import Precision
+from quantize.precision import Precision
 from quantize.roles import PROJECTIONS, TABLES, LayerKind, Place, Role
 
 KV_TYPES = ("fp32", "int8")

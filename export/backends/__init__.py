@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from export.options import Limits
     from export.tokenizer import Tokenizer
     from export.trace import Traceable, TracedModel
-    from quantize.groupwise import Precision, QuantizedWeight
+    from quantize.groupwise import QuantizedWeight
+    from quantize.precision import Precision
     from quantize.quantizer import QuantizedModel
 
 

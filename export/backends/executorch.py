@@ -40,7 +40,8 @@ from export.probe import prefill_evenly
 from export.tokenizer import Tokenizer
 from export.trace import Traceable, TracedModel
 from quantize.cache_scales import CacheScales, encode
-from quantize.groupwise import Precision, QuantizedWeight
+from quantize.groupwise import QuantizedWeight
+from quantize.precision import Precision
 from quantize.quantizer import QuantizedModel, Weight
 from runtime import Session, open_bundle
 from runtime.engines.executorch import ExecutorchEngine

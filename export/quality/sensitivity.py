@@ -29,7 +29,8 @@ from export.quantized import calibration_sequences
 from export.texts import evaluation_texts
 from quantize.budget import Choice
 from quantize.gptq import quantize_calibrated
-from quantize.groupwise import Precision, dequantize
+from quantize.groupwise import dequantize
+from quantize.precision import Precision
 from quantize.quantizer import Weight, stored_bytes
 from quantize.roles import LayerKind, Role, place_of
 

@@ -18,7 +18,8 @@ from export.parity import float_model
 from export.probe import kl
 from export.quantized import calibration_sequences
 from export.texts import evaluation_texts
-from quantize.groupwise import Precision, QuantizedWeight
+from quantize.groupwise import QuantizedWeight
+from quantize.precision import Precision
 from quantize.quantizer import Weight, quantize_model
 from quantize.recipe import Recipe
 from runtime.tokenizer import Tokenizer

@@ -9,7 +9,8 @@ from export.decoder import reference
 from export.decoder.activations import int8_rows
 from export.parity import float_model, tail_logits
 from export.probe import SINGLE_STEPS
-from quantize.groupwise import Precision, dequantize, quantize
+from quantize.groupwise import dequantize, quantize
+from quantize.precision import Precision
 from quantize.quantizer import quantize_model
 from quantize.recipe import RECIPES
 from tests.conftest import NANO

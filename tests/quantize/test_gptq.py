@@ -8,7 +8,8 @@ from torch import Tensor
 
 from quantize.errors import GroupSizeError, SingularGramError
 from quantize.gptq import quantize_calibrated
-from quantize.groupwise import Precision, QuantizedWeight, dequantize, quantize
+from quantize.groupwise import QuantizedWeight, dequantize, quantize
+from quantize.precision import Precision
 
 FOUR = Precision(bits=4, group_size=32)
 

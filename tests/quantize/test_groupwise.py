@@ -12,7 +12,8 @@ from torch import Tensor
 
 from quantize import groupwise
 from quantize.errors import GroupSizeError
-from quantize.groupwise import Precision, QuantizedWeight, dequantize, pack, quantize, unpack
+from quantize.groupwise import QuantizedWeight, dequantize, pack, quantize, unpack
+from quantize.precision import Precision
 
 BITS = pytest.mark.parametrize("bits", [4, 8])
 ORT_DTYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.uint8): TensorProto.UINT8}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from quantize.errors import RecipeError
-from quantize.groupwise import Precision
+from quantize.precision import Precision
 from quantize.recipe import RECIPES, Recipe, find_recipe, parse_recipe, read_recipe, write_recipe
 from quantize.roles import LayerKind, Place, Role, place_of
 

@@ -103,7 +103,7 @@ def _bars(measured: Measured) -> str:
             bar.what,
             bar.engine,
             bar.bundle or "",
-            "" if bar.value is None else f"{bar.value:.2f}",
+            "" if bar.value is None else f"{bar.value:.3f}",
             f"{'at most' if bar.at_most else 'at least'} {bar.bound:.2f}",
             bar.verdict,
         )

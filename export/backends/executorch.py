@@ -301,7 +301,7 @@ class ExecuTorchBackend:
     footprint = Footprint(
         graph_bytes=64_000,
         engine_bytes=400_000_000,
-        resident_share=1.2,
+        resident_share=0.94,
         export_bytes=580_000_000,
         export_share=3.15,
     )

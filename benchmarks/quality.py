@@ -90,7 +90,7 @@ def judge_recipe(
     reference: Reference, options: ExportOptions, out: Path, progress: Progress
 ) -> Iterator[Row]:
     """Our bundles of one recipe, by both engines."""
-    name = Path(options.recipe).stem
+    name = options.find_recipe().name
     export_bundle(reference.checkpoint.folder, out / name, options, progress)
     for backend in BACKENDS:
         bundle = open_bundle(out / name / backend)

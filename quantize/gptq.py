@@ -54,6 +54,7 @@ def _factorize(gram_II: Tensor) -> Tensor:
     for share in _DAMPING:
         gram_II.diagonal().add_(mean * (share - damped))
         damped = share
+        factor_II: Tensor
         factor_II, info = torch.linalg.cholesky_ex(gram_II)
         if not info.item() and factor_II.isfinite().all():
             return factor_II

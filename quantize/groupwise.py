@@ -110,7 +110,8 @@ def _search(weight_OGI: Tensor, bits: int, importance_GI: Tensor | None) -> Tens
         error_OG1 = error_OGI.sum(-1, keepdim=True)
         best_OG1 = torch.where(error_OG1 < least_OG1, scale_OG1, best_OG1)
         least_OG1 = torch.minimum(error_OG1, least_OG1)
-    return best_OG1.squeeze(-1)
+    best_OG: Tensor = best_OG1.squeeze(-1)
+    return best_OG
 
 
 def dequantize(weight: QuantizedWeight) -> Tensor:

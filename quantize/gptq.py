@@ -15,7 +15,7 @@ from quantize.groupwise import QuantizedWeight, best_scales, check_groups, round
 from quantize.precision import Precision
 
 _BLOCK = 128  # columns between two updates of all that follow
-_DAMPING = (0.01, 0.1, 1.0)  # shares of the mean diagonal; the first that factorizes
+_DAMPING = (0.03, 0.1, 1.0)  # shares of the mean diagonal; the first that factorizes
 _RIDGE = 1e-3  # how much fitted scales are held to what they were
 _ROUNDS = 2  # of fitting scales, then codes
 

@@ -28,8 +28,8 @@ from export.checkpoint import open_checkpoint
 from export.errors import ExportError
 from export.options import CalibrationOptions, ExportOptions
 from export.pipeline import export_bundle
-from export.probe import Logits
 from export.plan import weights_bytes
+from export.probe import Logits
 from export.progress import Progress
 from export.quality.evaluate import EvaluateOptions, Reference, Stepped, bundle_steps
 from export.quality.figures import LanguageFigures
@@ -39,6 +39,7 @@ from quantize.errors import QuantizeError
 from runtime import RunError, open_bundle
 
 FLOAT_TYPE = "F32"
+OURS = ("int4-small", "int4", "int4-quality", "int8")
 AGREES = 1e-5  # nats; llama.cpp's float32 differs by rounding alone
 _PEER = "llama.cpp"
 

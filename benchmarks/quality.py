@@ -69,7 +69,7 @@ class Row:
         return Point(name=name, weights_bytes=self.weights_bytes, mean_kl=self.mean_kl, ours=ours)
 
 
-def judge_peers(reference: Reference, out: Path, progress: Progress) -> Iterator[Row]:
+def judge_peers(reference: Reference, out: Path, threads: int, progress: Progress) -> Iterator[Row]:
     """llama.cpp's files of the reference's checkpoint; raises DisagreementError."""
     for kind in (FLOAT_TYPE, *QUANTIZED_TYPES):
         path = out / f"{kind}.gguf"
@@ -77,7 +77,7 @@ def judge_peers(reference: Reference, out: Path, progress: Progress) -> Iterator
             progress.stage(f"{kind}: convert")
             convert(reference.checkpoint.folder, path, kind)
         context = reference.hidden_LTD.shape[1] + 1
-        runner = LlamaRunner(Loading(path=path, context=context, threads=2))
+        runner = LlamaRunner(Loading(path=path, context=context, threads=threads))
         size = runner.facts.model_bytes
         row = _judged(reference, (kind, _PEER, size), _llama_steps(runner), progress)
         if kind == FLOAT_TYPE and row.mean_kl > AGREES:
@@ -89,7 +89,7 @@ def judge_peers(reference: Reference, out: Path, progress: Progress) -> Iterator
 
 
 def judge_recipe(
-    reference: Reference, options: ExportOptions, out: Path, progress: Progress
+    reference: Reference, options: ExportOptions, out: Path, threads: int, progress: Progress
 ) -> Iterator[Row]:
     """Our bundles of one recipe, by both engines."""
     recipe = options.find_recipe()
@@ -98,7 +98,7 @@ def judge_recipe(
     for backend in BACKENDS:
         bundle = open_bundle(target / backend)
         size = weights_bytes(reference.checkpoint.config, recipe, find_backend(backend))
-        steps = bundle_steps(bundle.session())
+        steps = bundle_steps(bundle.session(threads=threads))
         yield _judged(reference, (recipe.name, backend, size), steps, progress)
 
 
@@ -179,6 +179,7 @@ def quality(
     texts: Annotated[Path | None, typer.Option(help="One text file a language.")] = None,
     tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
     calibration_tokens: Annotated[int, typer.Option(help="In all.")] = 65536,
+    threads: Annotated[int, typer.Option(help="CPU threads of every program.")] = 2,
 ) -> None:
     """Judge recipes and llama.cpp's formats on the same weights and texts.
 
@@ -191,13 +192,13 @@ def quality(
             checkpoint = open_checkpoint(source)
             progress.stage("fp32 by language")
             reference = Reference.of(checkpoint, options, checkpoint.config.max_context)
-            rows = list(judge_peers(reference, out, progress))
+            rows = list(judge_peers(reference, out, threads, progress))
             for recipe in recipes.split(","):
                 calibration = CalibrationOptions(tokens=calibration_tokens)
                 chosen = ExportOptions(
                     backend="both", recipe=recipe, calibration=calibration, force=True
                 )
-                rows += judge_recipe(reference, chosen, out, progress)
+                rows += judge_recipe(reference, chosen, out, threads, progress)
     except (DisagreementError, ExportError, QuantizeError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error

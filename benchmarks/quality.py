@@ -7,6 +7,7 @@ Usage: python -m benchmarks.quality SRC --out DIR
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -179,7 +180,6 @@ def quality(
     texts: Annotated[Path | None, typer.Option(help="One text file a language.")] = None,
     tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
     calibration_tokens: Annotated[int, typer.Option(help="In all.")] = 65536,
-    threads: Annotated[int, typer.Option(help="CPU threads of every program.")] = 2,
 ) -> None:
     """Judge recipes and llama.cpp's formats on the same weights and texts.
 
@@ -191,6 +191,7 @@ def quality(
         with shown_progress() as progress:
             checkpoint = open_checkpoint(source)
             progress.stage("fp32 by language")
+            threads = len(os.sched_getaffinity(0))
             reference = Reference.of(checkpoint, options, checkpoint.config.max_context)
             rows = list(judge_peers(reference, out, threads, progress))
             for recipe in recipes.split(","):

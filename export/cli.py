@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
+from export.cli_quality import (
+    Budget,
+    BundleFolder,
+    Json,
+    Losses,
+    RecipeName,
+    Source,
+    evaluate,
+    print_json,
+    sensitivity,
+    show_recipe,
+    within,
+)
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
@@ -22,7 +34,6 @@ from runtime import RunError
 if TYPE_CHECKING:
     from export.parity import Parity
     from export.probe import Check
-    from quantize.recipe import Recipe
 
 _EXTRA = ("torch", "executorch", "torchao", "onnx", "onnx_ir", "onnxscript", "safetensors")
 
@@ -34,9 +45,6 @@ app = typer.Typer(
 )
 
 BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or both.")]
-RecipeName = Annotated[
-    str, typer.Option("--recipe", metavar="NAME|FILE.json", help="fp32, int8, int4, int4-small ...")
-]
 KvName = Annotated[
     str | None,
     typer.Option("--kv", help="Caches: fp32 or int8.", show_default="int8 at int4, else fp32"),
@@ -47,14 +55,6 @@ Context = Annotated[
 ]
 Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
 Verify = Annotated[bool, typer.Option(help="Check the program against the model.")]
-Budget = Annotated[
-    str | None,
-    typer.Option(metavar="SIZE", help="2.0GB: choose bits weight by weight, to lose least."),
-]
-Losses = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.json", help="With --budget: what `sensitivity` measured."),
-]
 Calibrate = Annotated[
     bool, typer.Option(help="Fit weights to text where the recipe says so; hours at full size.")
 ]
@@ -109,7 +109,7 @@ def export(
     fitted_to = CalibrationOptions(texts=calibration, tokens=calibration_tokens, work=work)
     options = ExportOptions(
         backend=backend,
-        recipe=_within(budget, source, recipe, losses, fitted_to) if budget else recipe,
+        recipe=within(budget, source, recipe, losses, fitted_to) if budget else recipe,
         kv=kv,
         context=context,
         chunk=chunk,
@@ -305,19 +305,7 @@ def demo(
 
 app.command()(evaluate)
 app.command()(sensitivity)
-
-
-def _within(
-    size: str, source: Path, base: str, losses: Path | None, calibration: CalibrationOptions
-) -> "Recipe":
-    """The recipe that loses least within `size`; prints its table."""
-    from export.quality.budget_recipe import find_budget_recipe
-    from export.terminal import print_choice, shown_progress
-
-    with shown_progress() as progress:
-        recipe = find_budget_recipe(source, base, size, losses, calibration, progress)
-    print_choice(recipe)
-    return recipe
+app.command("recipe")(show_recipe)
 
 
 def _preamble_text(value: str | None) -> str | None:

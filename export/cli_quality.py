@@ -3,9 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from export.options import CalibrationOptions
+    from quantize.recipe import Recipe
 
 Source = Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face checkpoint folder.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Bundle folder.")]
@@ -13,6 +17,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Texts = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="One text a language.", show_default="shipped texts"),
+]
+
+
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="NAME|FILE.json", help="fp32, int8, int4, int4-small ...")
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="2.0GB: choose bits weight by weight, to lose least."),
+]
+Losses = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", help="With --budget: what `sensitivity` measured."),
 ]
 
 
@@ -81,3 +98,44 @@ def sensitivity(
         print_json(asdict(report))
     else:
         print_sensitivity(report)
+
+
+def show_recipe(
+    name: RecipeName = "int4",
+    source: Annotated[
+        Path | None, typer.Option("--source", metavar="SRC", help="With --budget: the checkpoint.")
+    ] = None,
+    budget: Budget = None,
+    losses: Losses = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write it there.")] = None,
+) -> None:
+    """Show a recipe as JSON, to change it and give it to `export --recipe FILE.json`.
+
+    Example: tinyaya-export recipe --recipe int4 --out mine.json
+    """
+    from export.errors import OptionsError
+    from export.options import CalibrationOptions
+    from quantize.recipe import find_recipe, write_recipe
+
+    if budget and not source:
+        raise OptionsError("--budget needs the checkpoint whose weights it chooses for: --source")
+    found = find_recipe(name)
+    if budget and source:
+        found = within(budget, source, name, losses, CalibrationOptions())
+    if out:
+        write_recipe(out, found)
+    else:
+        print_json(found.as_json())
+
+
+def within(
+    size: str, source: Path, base: str, losses: Path | None, calibration: "CalibrationOptions"
+) -> "Recipe":
+    """The recipe that loses least within `size`; prints its table."""
+    from export.quality.budget_recipe import find_budget_recipe
+    from export.terminal import print_choice, shown_progress
+
+    with shown_progress() as progress:
+        recipe = find_budget_recipe(source, base, size, losses, calibration, progress)
+    print_choice(recipe)
+    return recipe

@@ -10,7 +10,8 @@ import pytest
 from export.backends import shared_segments
 from export.backends.executorch import PROGRAM_FILE
 from export.checkpoint import Checkpoint
-from tests.programs.conftest import MakeBundle, fed, opened
+from runtime import open_bundle
+from tests.programs.conftest import MakeBundle, fed
 
 
 def segments(path: Path) -> list[bytes]:
@@ -21,14 +22,15 @@ def segments(path: Path) -> list[bytes]:
 def test_segments_and_logits_stay(
     tiny: Checkpoint, make_bundle: MakeBundle, ids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = make_bundle(tiny, "executorch", "int8")
-    path, table_bytes = folder / PROGRAM_FILE, tiny.config.vocab_size * tiny.config.width
-    before, logits, size = segments(path), fed(opened(folder), ids, [4] * 5), path.stat().st_size
+    bundle = open_bundle(make_bundle(tiny, "executorch", "int8"), check_hashes=False)
+    path, table_bytes = bundle.folder / PROGRAM_FILE, tiny.config.vocab_size * tiny.config.width
+    before, size = segments(path), path.stat().st_size
+    logits = fed(bundle.session(), ids, [4] * 5)
     monkeypatch.setattr(shared_segments, "_SMALLEST_BYTES", 1 << 16)
     shared_segments.share_segments(path)
     assert size - path.stat().st_size == table_bytes // 4096 * 4096
     assert segments(path) == before
-    again = fed(opened(folder), ids, [4] * 5)
+    again = fed(bundle.session(), ids, [4] * 5)
     assert all(np.array_equal(again[position], logits[position]) for position in logits)
     shared_segments.share_segments(path)  # nothing is left to share
     assert segments(path) == before

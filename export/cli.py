@@ -19,6 +19,7 @@ from export.cli_quality import (
     Losses,
     RecipeName,
     Source,
+    Texts,
     evaluate,
     print_json,
     sensitivity,
@@ -280,9 +281,7 @@ def demo(
     source: Annotated[Path, typer.Argument(metavar="[SRC]", help="Checkpoint.")] = Path(
         "tests/assets/nano"
     ),
-    texts: Annotated[Path, typer.Option(help="One text file a language.")] = Path(
-        "tests/assets/udhr"
-    ),
+    texts: Texts = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the bundles go.")] = Path("demo"),
     as_json: Json = False,
 ) -> None:

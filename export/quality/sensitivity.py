@@ -142,7 +142,7 @@ def measure_losses(
         for name, full in math.names.items():
             place = place_of(full, checkpoint.kinds)
             assert place.layer is not None and place.kind is not None
-            for option, precision in _options(math.exact[name].shape[1]).items():
+            for option, precision in options_for(math.exact[name].shape[1]).items():
                 quantized = quantize_calibrated(math.exact[name], grams[name], precision)
                 yield Loss(
                     layer=place.layer,
@@ -155,7 +155,7 @@ def measure_losses(
         advance()
 
 
-def _options(inputs: int) -> dict[str, Precision]:
+def options_for(inputs: int) -> dict[str, Precision]:
     """Those that rows of so many weights can have."""
     return {
         option: precision

@@ -12,7 +12,8 @@ from export.golden import Golden, hugging_face_encoder
 from export.options import CalibrationOptions
 from export.progress import Progress, Silent
 from export.texts import calibration_texts, sequences_of
-from quantize.quantizer import QuantizedModel, Weight, quantize_model
+from quantize.groupwise import QuantizedWeight
+from quantize.quantizer import QuantizedModel, quantize_model
 from quantize.recipe import Recipe
 
 _CACHE_TOKENS = 1024
@@ -29,7 +30,7 @@ def build_quantized(
 ) -> QuantizedModel[DecoderConfig]:
     """Quantize the weights; scales of 8-bit caches come from texts in all golden languages."""
     progress = progress or Silent()
-    fitted: dict[str, Weight] = {}
+    fitted: dict[str, QuantizedWeight] = {}
     if recipe.calibrated:
         fitted = _fitted(checkpoint, recipe, calibration or CalibrationOptions(), progress)
     advance = progress.stage("quantize", len(checkpoint.names))
@@ -59,7 +60,7 @@ def calibration_sequences(
 
 def _fitted(
     checkpoint: Checkpoint, recipe: Recipe, calibration: CalibrationOptions, progress: Progress
-) -> dict[str, Weight]:
+) -> dict[str, QuantizedWeight]:
     sequences = calibration_sequences(checkpoint, calibration)
     store = None
     if calibration.work:

@@ -11,7 +11,7 @@ from quantize.cache_scales import CacheScales
 from quantize.groupwise import QuantizedWeight, dequantize, quantize
 from quantize.recipe import Recipe
 from quantize.report import RoleReport
-from quantize.roles import LayerKind, Role, place_of
+from quantize.roles import PROJECTIONS, LayerKind, Role, place_of
 
 Weight = Tensor | QuantizedWeight
 _BLOCK_ROWS = 4096
@@ -59,11 +59,12 @@ def quantize_model(
 ) -> QuantizedModel[Config]:
     """Quantize every tensor of `model` by `recipe`; `advance` is called once a tensor.
 
-    fitted: weights that calibration has made already, by name.
+    fitted: weights that calibration has made already, by name; what it left out is rounded.
     """
     fitted = fitted or {}
     weights: dict[str, Weight] = {}
     sums: dict[Role, list[float]] = defaultdict(lambda: [0, 0, 0.0, 0.0])
+    not_fitted: dict[Role, list[str]] = defaultdict(list)
     for name in model.names:
         place = place_of(name, model.kinds)
         role, source, precision = place.role, model.read(name), recipe.precision(place)
@@ -72,6 +73,8 @@ def quantize_model(
             if name in fitted
             else (source if precision is None else quantize(source, precision))
         )
+        if recipe.calibrated and role in PROJECTIONS and precision and name not in fitted:
+            not_fitted[role].append(name)
         figures = (source.numel(), stored_bytes(weight), *_error(source, weight))
         for index, figure in enumerate(figures):
             sums[role][index] += figure
@@ -81,6 +84,7 @@ def quantize_model(
             parameters=int(parameters),
             stored_bytes=int(size),
             relative_error=(wrong / total) ** 0.5 if wrong else 0.0,
+            not_fitted=tuple(not_fitted[role]),
         )
         for role, (parameters, size, wrong, total) in sums.items()
     }

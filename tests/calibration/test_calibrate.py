@@ -106,7 +106,7 @@ def test_fitted_stream_is_the_fitted_models_own(
     torch.testing.assert_close(torch.stack(list(streams.fitted)), expected, atol=2e-3, rtol=1e-3)
 
 
-def test_every_projection_is_fitted_and_the_rest_is_left(
+def test_every_projection_is_fitted_the_rest_is_left(
     fitted: dict[str, QuantizedWeight],
 ) -> None:
     assert len(fitted) == 7 * LAYERS

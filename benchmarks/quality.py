@@ -160,14 +160,14 @@ def print_rows(rows: Sequence[Row]) -> None:
     Console().print(table)
 
 
-def plot_rows(rows: Sequence[Row], path: Path) -> None:
+def plot_points(points: Sequence[Point], path: Path) -> None:
     """Write a PNG of KL against bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    draw_points(figure.add_subplot(), [row.point for row in rows if row.name != FLOAT_TYPE])
+    draw_points(figure.add_subplot(), points)
     figure.savefig(path, dpi=150)
 
 
@@ -204,8 +204,10 @@ def quality(
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
     rows = with_shares(rows)
-    (out / "quality.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    plot_rows(rows, out / "quality.png")
+    points = [row.point for row in rows if row.name != FLOAT_TYPE]
+    report = {"rows": list(map(asdict, rows)), "points": list(map(asdict, points))}
+    (out / "quality.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    plot_points(points, out / "quality.png")
     print_rows(rows)
 
 

@@ -45,6 +45,10 @@ def evaluate(
     tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
     sentences: Annotated[int, typer.Option(help="Continued of each language; 0: none.")] = 2,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(metavar="quality.json", help="With --html: what to compare with."),
+    ] = None,
     store: Annotated[bool, typer.Option(help="Keep the means in the bundle.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +58,7 @@ def evaluate(
     """
     from export.bundle_writer import store_quality
     from export.quality.evaluate import EvaluateOptions, evaluate_bundle
-    from export.quality.page import render_page
+    from export.quality.page import read_points, render_page
     from export.terminal import print_quality, shown_progress
 
     options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
@@ -63,7 +67,8 @@ def evaluate(
     if store:
         store_quality(bundle, quality.short())
     if html:
-        html.write_text(render_page(str(bundle), quality), encoding="utf-8")
+        points = read_points(compare) if compare else ()
+        html.write_text(render_page(str(bundle), quality, points), encoding="utf-8")
     if as_json:
         print_json(quality.as_json())
     else:

@@ -43,6 +43,7 @@ from quantize.cache_scales import CacheScales, encode
 from quantize.groupwise import QuantizedWeight
 from quantize.precision import Precision
 from quantize.quantizer import QuantizedModel, Weight
+from quantize.recipe import Recipe
 from runtime import Session, open_bundle
 from runtime.engines.executorch import ExecutorchEngine
 
@@ -219,14 +220,19 @@ def _attend_ring(q: Tensor, keys: Tensor, values: Tensor, mask_TS: Tensor, start
 @dataclass(frozen=True)
 class _Leaves:
     limits: Limits
-    planes: int
+    recipe: Recipe
     scales: Sequence[CacheScales | None]
 
     def embedding(self, table: Weight) -> nn.Module:
         return FloatEmbedding(table) if isinstance(table, Tensor) else _Embedding(table)
 
-    def linear(self, weight: Weight) -> nn.Module:
-        return FloatLinear(weight) if isinstance(weight, Tensor) else _Linear(weight, self.planes)
+    def linear(self, weight: Weight, planes: int | None = None) -> nn.Module:
+        if isinstance(weight, Tensor):
+            return FloatLinear(weight)
+        return _Linear(weight, planes or self.recipe.activation_planes)
+
+    def head(self, weight: Weight) -> nn.Module:
+        return self.linear(weight, self.recipe.head_planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
         return _Attention(config, self.limits, self.scales[index])
@@ -238,7 +244,7 @@ class ExecuTorchDecoder(nn.Module):
     def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
         super().__init__()
         config = model.config
-        leaves = _Leaves(limits, model.recipe.activation_planes, model.cache_scales)
+        leaves = _Leaves(limits, model.recipe, model.cache_scales)
         self.decoder = Decoder(config, model.weights, leaves)
         self.context = limits.context
         rings = [layer for layer in config.layers if is_ring(layer, limits)]

@@ -325,10 +325,6 @@ class OnnxBackend:
             return 4 * count
         return count * precision.bits // 8 + count // (precision.group_size or shape[1]) * 2
 
-    def table_copies(self) -> int:
-        """See `Backend`: embedding and head refer to the same bytes."""
-        return 1
-
 
 def _forget_origins(model: onnx_ir.Model) -> None:
     """Drop stack traces and paths, three quarters of a graph."""

@@ -1,4 +1,4 @@
-"""Traced model and tokenizer in; out: the constant methods that ExecuTorch's own runners ask for."""
+"""Traced model and tokenizer in; out: the constant methods that ExecuTorch's runners ask for."""
 
 from typing import Any
 

@@ -73,10 +73,11 @@ def _four(group_size: int) -> Precision:
     return Precision(bits=4, group_size=group_size)
 
 
-# What window layers attend by is small and loses much, global layers lose less: docs/decisions.md.
+# Where bits count most and least, by what single weights lose: docs/decisions.md.
 _WINDOW_8 = {"window.key": _ROW8, "window.value": _ROW8}
-_SMALL = dict.fromkeys(("window.key", "window.value"), _four(64)) | dict.fromkeys(
-    ("global.query", "global.key", "global.value", "global.output"), _four(256)
+_FIRST_8 = {f"0.{role}": _ROW8 for role in PROJECTIONS}
+_SMALL = {"0.key": _ROW8, "0.value": _ROW8, "0.down": _four(32)} | dict.fromkeys(
+    ("output", "global.query", "global.key", "global.value"), _four(256)
 )
 
 RECIPES = {
@@ -86,7 +87,7 @@ RECIPES = {
         Recipe(name="int8", weights={"projections": _ROW8, "tables": _ROW8}, activation_planes=2),
         _int4("int4-small", 128, _SMALL),
         _int4("int4", 64, _WINDOW_8 | dict.fromkeys(("query", "output", "down"), _four(32))),
-        _int4("int4-quality", 32, _WINDOW_8 | {"down": _ROW8}),
+        _int4("int4-quality", 32, _WINDOW_8 | _FIRST_8),
     )
 }
 

@@ -60,7 +60,9 @@ def test_export_needs_force_to_replace(
     before = (out / "manifest.json").read_bytes()
     assert_refused(command("export", NANO, "--out", out), "exists", "--force")
     assert (out / "manifest.json").read_bytes() == before
-    assert command("export", NANO, "--out", out, "--force", "--no-verify").code == 0
+    assert (
+        command("export", NANO, "--out", out, "--force", "--no-verify", "--no-calibrate").code == 0
+    )
     assert (out / "manifest.json").read_bytes() != before
 
 
@@ -81,14 +83,18 @@ def test_export_refuses_when_the_disk_will_not_suffice(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 1000))
-    assert_refused(command("export", NANO, "--out", tmp_path / "out"), "disk", "GB", "free")
+    assert_refused(
+        command("export", NANO, "--out", tmp_path / "out", "--no-calibrate"), "disk", "GB", "free"
+    )
 
 
 def test_export_refuses_when_memory_will_not_suffice(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.plan.available_memory_bytes", lambda: 1000)
-    assert_refused(command("export", NANO, "--out", tmp_path / "out"), "memory", "GB")
+    assert_refused(
+        command("export", NANO, "--out", tmp_path / "out", "--no-calibrate"), "memory", "GB"
+    )
 
 
 def test_disk_full_in_the_middle_leaves_nothing(
@@ -99,7 +105,9 @@ def test_disk_full_in_the_middle_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(onnx_backend, "_save", full)
-    assert_refused(command("export", NANO, "--out", tmp_path / "out"), "disk", "full")
+    assert_refused(
+        command("export", NANO, "--out", tmp_path / "out", "--no-calibrate"), "disk", "full"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,7 +118,7 @@ def test_a_wrong_program_is_not_published(
     monkeypatch.setattr(
         onnx_backend, "rope_table", lambda context, size, theta: right(context, size, theta / 2)
     )
-    result = command("export", NANO, "--out", tmp_path / "out")
+    result = command("export", NANO, "--out", tmp_path / "out", "--no-calibrate")
     assert_refused(result, "differs from the quantized model", code=1)
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +146,10 @@ def test_next_export_clears_what_a_killed_one_left(command: Command, tmp_path: P
         leftover.mkdir()
     alive = tmp_path / f".out.partial-{os.getppid()}"
     alive.mkdir()
-    assert command("export", NANO, "--out", tmp_path / "out", "--no-verify").code == 0
+    assert (
+        command("export", NANO, "--out", tmp_path / "out", "--no-verify", "--no-calibrate").code
+        == 0
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", alive.name])
 
 

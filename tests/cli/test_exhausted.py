@@ -66,7 +66,17 @@ def test_real_disk_fills_in_the_middle(
         return trace(*arguments)
 
     monkeypatch.setattr(pipeline, "trace_model", filled)
-    result = command("export", NANO, "--out", out, "--force", "--no-verify", "--backend", backend)
+    result = command(
+        "export",
+        NANO,
+        "--out",
+        out,
+        "--force",
+        "--no-verify",
+        "--no-calibrate",
+        "--backend",
+        backend,
+    )
     words = ("disk is full", PROGRAMS[backend], str(out), " bytes are free", "choose another --out")
     assert_refused(result, *words)
     assert content(out) == before
@@ -77,6 +87,7 @@ def test_real_disk_fills_in_the_middle(
 def test_limit_on_the_size_of_files(tmp_path: Path, backend: str) -> None:
     """As file systems that hold no file above 4 GB behave."""
     arguments = ["export", str(NANO), "--out", str(tmp_path / "out"), "--backend", backend]
+    arguments.append("--no-calibrate")
     result = run_limited(resource.RLIMIT_FSIZE, 1_000_000, arguments)
     assert_line(result, "no larger file", PROGRAMS[backend])
     assert list(tmp_path.iterdir()) == []
@@ -123,6 +134,7 @@ def test_memory_runs_out_for_real(tmp_path: Path) -> None:
     old_bundle(out)
     before = content(out)
     arguments = ["export", str(NANO), "--out", str(out), "--force", "--no-verify"]
+    arguments.append("--no-calibrate")
     result = run_limited(resource.RLIMIT_AS, 1_000_000, arguments)
     assert_line(result, "memory ran out at the stage 'quantize'", "GB", "larger machine")
     assert content(out) == before
@@ -155,7 +167,7 @@ def test_memory_runs_out_by_any_librarys_words(
             raise ValueError("a pass failed") from cause
 
     monkeypatch.setattr(pipeline, "tail_logits", fail)
-    result = command("export", NANO, "--out", tmp_path / "out")
+    result = command("export", NANO, "--out", tmp_path / "out", "--no-calibrate")
     assert_refused(result, "'fp32 reference'", "planned to need", "--context", "--no-verify")
     assert list(tmp_path.iterdir()) == []
 
@@ -168,4 +180,4 @@ def test_other_errors_stay_what_they_are(
 
     monkeypatch.setattr(pipeline, "golden_tokens", fail)
     with pytest.raises(ValueError, match="a mistake"):
-        command("export", NANO, "--out", tmp_path / "out")
+        command("export", NANO, "--out", tmp_path / "out", "--no-calibrate")

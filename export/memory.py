@@ -49,6 +49,7 @@ def memory_explained(
         ways = ["a smaller --context"]
         ways += ["one --backend at a time"] if options.backend == "both" else []
         ways += ["--no-verify"] if options.verify else []
+        ways += ["fewer --calibration-tokens"] if progress.name == "calibrate" else []
         raise OutOfMemoryError(
             f"memory ran out at the stage '{progress.name}'; the export was planned to need "
             f"{needed_bytes / 1e9:.2f} GB; use {', '.join(ways)} or a larger machine"

@@ -23,6 +23,8 @@ from quantize.roles import LayerKind, place_of
 
 _FLOAT_BYTES = 4
 _SEARCH_COPIES = 5  # of a chunk of values, while its scales are searched
+_STREAM_COPIES = 6  # of a token's hidden state, while a layer is fitted
+_PRODUCT_COPIES = 6  # of products of inputs with inputs: their sum, factors, inverses
 _LOGIT_COPIES = 6  # model, quantized model and program, each twice while they are compared
 
 
@@ -30,8 +32,8 @@ _LOGIT_COPIES = 6  # model, quantized model and program, each twice while they a
 class Plan:
     """Estimates in bytes; weights and cache are exact, peaks rest on measured shares.
 
-    export_peak_bytes: the largest of the three stages after it; lower: trace, lower and write;
-    verify: 0 without verification.
+    export_peak_bytes: the largest of the stages after it; calibrate: 0 where nothing is; lower:
+    trace, lower and write; verify: 0 without verification.
     """
 
     bundle_bytes: int
@@ -40,6 +42,7 @@ class Plan:
     device_peak_bytes: int
     export_peak_bytes: int
     export_disk_bytes: int
+    calibrate_peak_bytes: int
     quantize_peak_bytes: int
     lower_peak_bytes: int
     verify_peak_bytes: int
@@ -62,6 +65,9 @@ def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend
     session = int(footprint.resident_share * weights) + cache + step + _logits_bytes(config)
     codes = sum(_model_bytes(config, recipe))
     stages = {
+        "calibrate": footprint.export_bytes + codes + _calibrate_bytes(config, options)
+        if recipe.calibrated
+        else 0,
         "quantize": footprint.export_bytes + _quantize_bytes(config, recipe),
         "lower": footprint.export_bytes + codes + int(footprint.export_share * weights),
         "verify": footprint.export_bytes + _verify_bytes(config, limits, codes, session)
@@ -75,6 +81,7 @@ def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend
         device_peak_bytes=footprint.engine_bytes + session,
         export_peak_bytes=max(stages.values()),
         export_disk_bytes=bundle,
+        calibrate_peak_bytes=stages["calibrate"],
         quantize_peak_bytes=stages["quantize"],
         lower_peak_bytes=stages["lower"],
         verify_peak_bytes=stages["verify"],
@@ -97,6 +104,19 @@ def _quantize_bytes(config: DecoderConfig, recipe: Recipe) -> int:
     return search + max(size + before for size, before in zip(sizes, made, strict=True))
 
 
+def _calibrate_bytes(config: DecoderConfig, options: ExportOptions) -> int:
+    """Hidden states, what output and down multiply, products of that, and a layer in float32."""
+    attention = config.layers[0]
+    inner = attention.heads * attention.head_dim + config.ffn_width
+    tokens = options.calibration.tokens
+    values = tokens * (_STREAM_COPIES * config.width + inner) + _PRODUCT_COPIES * inner**2
+    return _FLOAT_BYTES * (values + 2 * _layer_values(config))
+
+
+def _layer_values(config: DecoderConfig) -> int:
+    return sum(prod(shape) for name, shape in tensor_shapes(config).items() if ".0." in name)
+
+
 def _verify_bytes(config: DecoderConfig, limits: Limits, codes: int, session: int) -> int:
     """The largest of the unquantized reference, the quantized one, and the program's session.
 
@@ -104,13 +124,14 @@ def _verify_bytes(config: DecoderConfig, limits: Limits, codes: int, session: in
     of each lie beside them.
     """
     longest = max(prod(shape) for name, shape in tensor_shapes(config).items() if ".0." in name)
-    layer = sum(prod(shape) for name, shape in tensor_shapes(config).items() if ".0." in name)
     tokens = probe_length(limits, config.window)
     scores = 2 * config.layers[0].heads * tokens**2 * _FLOAT_BYTES
     block = 3 * min(BLOCK_VALUES, longest) * _FLOAT_BYTES
     reference = block + scores + 2 * _step_bytes(config, tokens)
     logits = _LOGIT_COPIES * (SINGLE_STEPS + 1) * _logits_bytes(config)
-    return logits + max(layer * _FLOAT_BYTES + reference, codes + reference, codes + session)
+    return logits + max(
+        _layer_values(config) * _FLOAT_BYTES + reference, codes + reference, codes + session
+    )
 
 
 def _step_bytes(config: DecoderConfig, tokens: int) -> int:

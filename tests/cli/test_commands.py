@@ -119,6 +119,7 @@ def test_plan_is_near_what_export_writes(
         "quantize_peak_bytes",
         "lower_peak_bytes",
         "verify_peak_bytes",
+        "calibrate_peak_bytes",
     }
     written = sum(path.stat().st_size for path in bundles[backend].iterdir())
     assert result.json["bundle_bytes"] == pytest.approx(written, rel=0.1)

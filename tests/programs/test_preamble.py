@@ -16,7 +16,7 @@ from export.probe import prefill_evenly, replay_preamble
 from quantize.recipe import RECIPES
 from runtime import Bundle, Logits, ProgramError, Session, open_bundle, read_manifest
 from runtime.engines.executorch import ExecutorchEngine
-from tests.conftest import UDHR
+from tests.conftest import EXPORTED, UDHR
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle
 
 pytestmark = pytest.mark.l3
@@ -232,7 +232,7 @@ def test_without_a_preamble_the_executorch_graph_is_as_it_was(tiny: Checkpoint) 
     assert counts == {0: 8, COUNT: 16}
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", EXPORTED)
 def test_chats_have_the_same_greedy_tokens(
     exported: Mapping[str, list[ExportedBundle]], recipe: str
 ) -> None:

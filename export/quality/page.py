@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -84,14 +85,18 @@ def _draw_languages(axes: Axes, rows: Sequence[tuple[str, Any]]) -> None:
 
 def draw_points(axes: Axes, points: Sequence[Point]) -> None:
     """KL against bytes; a line joins the files of the peer."""
-    for ours, colour, marker in ((False, _GREY, "o"), (True, "#cc4b37", "D")):
-        some = sorted((p for p in points if p.ours is ours), key=lambda p: p.weights_bytes)
-        x, y = [p.weights_bytes / 1e6 for p in some], [p.mean_kl for p in some]
-        axes.plot(x, y, marker, color=colour, linestyle="" if ours else "--")
-        for point, left, top in zip(some, x, y, strict=True):
-            axes.annotate(
-                point.name, (left, top), xytext=(5, 4), textcoords="offset points", fontsize=8
-            )
+    axes.set_prop_cycle(color=colormaps["tab20"].colors)
+    theirs = sorted((p for p in points if not p.ours), key=lambda p: p.weights_bytes)
+    x, y = [p.weights_bytes / 1e6 for p in theirs], [p.mean_kl for p in theirs]
+    axes.plot(x, y, "o--", color=_GREY)
+    for point, left, top in zip(theirs, x, y, strict=True):
+        axes.annotate(
+            point.name, (left, top), xytext=(5, 4), textcoords="offset points", fontsize=8
+        )
+    for point in sorted((p for p in points if p.ours), key=lambda p: p.weights_bytes):
+        axes.plot(point.weights_bytes / 1e6, point.mean_kl, "D", markersize=5, label=point.name)
+    if len(theirs) < len(points):
+        axes.legend(fontsize=7, ncols=2)
     axes.set_yscale("log")
     axes.set_xlabel("weights, MB")
     axes.set_ylabel("mean KL to the unquantized model, nats")

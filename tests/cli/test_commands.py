@@ -67,19 +67,40 @@ def test_inspect_shows_recipe_and_quality(command: Command, bundles: Mapping[str
     assert command("inspect", bundles["onnx"], "--json").json["engine"] == "onnx"
 
 
+CALIBRATED = {"KL to fp32 is the export's", "KL to fp32 after 400 tokens"}
+ROUNDED = {"program equals quantized model", "the same after 400 tokens"}
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("recipe", "expected"), [("int4", CALIBRATED), ("int8", ROUNDED)])
 def test_verify_against_the_checkpoint(
-    command: Command, bundles: Mapping[str, Path], backend: str
+    command: Command, exported: Mapping[str, list], backend: str, recipe: str, expected: set[str]
 ) -> None:
     options = ("--against", NANO, "--tokens", 400)  # past three windows
-    result = command("verify", bundles[backend], *options, "--json")
+    folder = next(b.path for b in exported[recipe] if b.backend == backend)
+    result = command("verify", folder, *options, "--json")
     assert result.code == 0
     assert result.json["ok"] is True
     names = {check["name"] for check in result.json["checks"]}
     assert {"files", "golden token ids", "program repeats its probe"} < names
     assert "preamble is as if it were fed" in names
-    assert {"program equals quantized model", "the same after 400 tokens"} < names
+    assert expected < names
     assert all({"name", "ok", "figure"} == set(check) for check in result.json["checks"])
+
+
+def test_verify_fails_when_a_calibrated_program_loses_more(
+    command: Command, bundles: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """The export found less: as if weights had come to harm since."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundles["onnx"], folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["parity"]["kl_to_fp32"] /= 8
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    result = command("verify", folder, "--against", NANO, "--tokens", 400, "--json")
+    assert result.code == 1
+    failed = {check["name"] for check in result.json["checks"] if not check["ok"]}
+    assert failed == CALIBRATED
 
 
 def test_verify_fails_when_the_program_says_something_else(

@@ -96,17 +96,18 @@ def test_limit_on_the_size_of_files(tmp_path: Path, backend: str) -> None:
 def run_limited(kind: int, limit: int, arguments: list[str]) -> subprocess.CompletedProcess:
     """The command in a process of its own; the limit holds from the moment it quantizes.
 
-    A limit of memory counts from what python, torch and the backends take at that moment.
+    A limit of memory counts from what python, torch and the backends take at that moment, when
+    threads that importing them started have had time to end and to free their memory.
     """
     program = (
-        "import resource, sys; from export import cli, pipeline;"
+        "import resource, sys, time; from export import cli, pipeline;"
         "from export.backends import find_backend; find_backend('onnx');"
         "find_backend('executorch'); kind, limit = map(int, sys.argv[1:3]);"
         "used = lambda: int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
         "room = lambda: limit + (used() if kind == resource.RLIMIT_AS else 0);"
         "build = pipeline.build_quantized;"
-        "pipeline.build_quantized = lambda *a: ("
-        "resource.setrlimit(kind, (room(),) * 2), build(*a))[1];"
+        "pipeline.build_quantized = lambda *a: (time.sleep(2),"
+        "resource.setrlimit(kind, (room(),) * 2), build(*a))[2];"
         "sys.argv[:3] = ['tinyaya-export']; cli.main()"
     )
     command = [sys.executable, "-c", program, str(kind), str(limit), *arguments]

@@ -85,7 +85,7 @@ def _draw_languages(axes: Axes, rows: Sequence[tuple[str, Any]]) -> None:
 
 def draw_points(axes: Axes, points: Sequence[Point]) -> None:
     """KL against bytes; a line joins the files of the peer."""
-    axes.set_prop_cycle(color=colormaps["tab20"].colors)
+    axes.set_prop_cycle(color=[colormaps["tab20"](index) for index in range(20)])
     theirs = sorted((p for p in points if not p.ours), key=lambda p: p.weights_bytes)
     x, y = [p.weights_bytes / 1e6 for p in theirs], [p.mean_kl for p in theirs]
     axes.plot(x, y, "o--", color=_GREY)

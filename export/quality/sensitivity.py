@@ -34,7 +34,8 @@ from quantize.precision import Precision
 from quantize.quantizer import Weight, stored_bytes
 from quantize.roles import LayerKind, Role, place_of
 
-OPTIONS: Mapping[str, Precision] = {
+OPTIONS: Mapping[str, Precision] = {  # all that named recipes have, so that budgets have them
+    "4 bits, groups of 256": Precision(bits=4, group_size=256),
     "4 bits, groups of 128": Precision(bits=4, group_size=128),
     "4 bits, groups of 64": Precision(bits=4, group_size=64),
     "4 bits, groups of 32": Precision(bits=4, group_size=32),

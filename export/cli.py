@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from export.cli_languages import variants
 from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
     from export.probe import Check
     from quantize.recipe import Recipe
 
-_EXTRA = ("torch", "executorch", "torchao", "onnx", "onnx_ir", "onnxscript", "safetensors")
+_EXTRA = (
+    "torch",
+    "executorch",
+    "torchao",
+    "onnx",
+    "onnx_ir",
+    "onnxscript",
+    "safetensors",
+    "langcodes",
+)
 
 app = typer.Typer(
     add_completion=True,
@@ -305,6 +315,7 @@ def demo(
 
 app.command()(evaluate)
 app.command()(sensitivity)
+app.command()(variants)
 
 
 def _within(

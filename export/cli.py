@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from export.cli_languages import variants
+from export.cli_languages import Keep, Languages, VocabularyTexts, variants, vocabulary_options
 from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
@@ -101,6 +101,9 @@ def export(
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
+    languages: Languages = None,
+    keep: Keep = None,
+    texts: VocabularyTexts = None,
     calibrate: Calibrate = True,
     calibration: CalibrationTexts = None,
     calibration_tokens: CalibrationTokens = 65536,
@@ -124,6 +127,7 @@ def export(
         context=context,
         chunk=chunk,
         preamble=_preamble_text(preamble),
+        vocabulary=vocabulary_options(languages, keep, texts),
         calibrate=calibrate,
         calibration=fitted_to,
         verify=verify,
@@ -252,6 +256,9 @@ def plan(
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
+    languages: Languages = None,
+    keep: Keep = None,
+    texts: VocabularyTexts = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -262,6 +269,8 @@ def plan(
     from export.backends import BACKENDS, find_backend
     from export.checkpoint import open_checkpoint
     from export.plan import plan_export
+    from export.terminal import shown_progress
+    from export.vocabulary import trimmed
 
     options = ExportOptions(
         backend=backend,
@@ -270,9 +279,11 @@ def plan(
         context=context,
         chunk=chunk,
         preamble=_preamble_text(preamble),
+        vocabulary=vocabulary_options(languages, keep, texts),
         verify=verify,
     )
-    checkpoint = open_checkpoint(source)
+    with shown_progress() as progress:
+        checkpoint = trimmed(open_checkpoint(source), options, progress)
     limits = options.limits(checkpoint.config.max_context)
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {name: asdict(plan_export(checkpoint, options, find_backend(name))) for name in names}

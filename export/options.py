@@ -31,6 +31,30 @@ class Limits:
             )
 
 
+KEEPS = ("safe", "tight", "all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyOptions:
+    """Which tokens a bundle has.
+
+    languages: codes. keep: `safe` keeps what their scripts need, `tight` of that only what their
+    texts need, `all` everything. texts: a folder of <language>.txt beside the shipped ones, for
+    `tight`.
+    """
+
+    languages: tuple[str, ...]
+    keep: str = "safe"
+    texts: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be chosen for."""
+        if not self.languages:
+            raise OptionsError("no language is named; expected codes such as sw, en")
+        if self.keep not in KEEPS:
+            raise OptionsError(f"keep is {self.keep!r}; known: {', '.join(KEEPS)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
     """What calibrated recipes are fitted to.
@@ -56,8 +80,8 @@ class ExportOptions:
 
     context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT. kv: None takes the
     recipe's own type of cache. preamble: text that prompts begin with; None takes what the chat
-    template always writes, "" is none. calibrate: False fits calibrated recipes to the weights
-    alone, in minutes.
+    template always writes, "" is none. vocabulary: None keeps every token. calibrate: False fits
+    calibrated recipes to the weights alone, in minutes.
     """
 
     backend: str = "onnx"
@@ -66,6 +90,7 @@ class ExportOptions:
     context: int | None = None
     chunk: int = 128
     preamble: str | None = None
+    vocabulary: VocabularyOptions | None = None
     calibrate: bool = True
     calibration: CalibrationOptions = CalibrationOptions()
     verify: bool = True

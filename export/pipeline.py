@@ -24,6 +24,7 @@ from export.progress import NamedProgress, Progress, Silent
 from export.quantized import build_quantized
 from export.staging import check_target, staged, writes_explained
 from export.trace import trace_model
+from export.vocabulary import trimmed
 from quantize.quantizer import QuantizedModel
 from runtime import Session, open_bundle
 
@@ -63,7 +64,7 @@ def export_bundle(
     for path in targets.values():
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
-    checkpoint = open_checkpoint(source)
+    checkpoint = trimmed(open_checkpoint(source), options, named)
     needed_bytes = check_resources(checkpoint, options, list(backends.values()), target)
     parities: dict[str, Parity | None] = {}
     with memory_explained(named, options, needed_bytes), ExitStack() as stack:
@@ -121,6 +122,7 @@ def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) 
         limits=shared.limits,
         tokenizer=shared.checkpoint.tokenizer,
         golden=shared.golden,
+        trim=shared.checkpoint.trim,
     )
     write_files(folder, content)
     with TemporaryDirectory(dir=folder.parent) as scratch:

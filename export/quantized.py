@@ -1,19 +1,29 @@
-"""checkpoint and recipe -> quantized model: calibrated, and with scales for 8-bit caches."""
+"""checkpoint and recipe -> quantized model: calibrated, and with scales for 8-bit caches.
+
+What is measured on text is measured with the whole vocabulary, so that a trimmed model computes
+bit for bit what the whole one does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from export.calibrate import fit_layers
 from export.checkpoint import Checkpoint
 from export.decoder.config import DecoderConfig
+from export.decoder.model import EMBEDDING
 from export.decoder.reference import with_cache_scales
 from export.errors import CalibrationError
 from export.fitted_store import FittedStore, store_key
-from export.golden import Golden, hugging_face_encoder
+from export.golden import TOKENIZER_FILE, Golden, golden_tokens, hugging_face_encoder
 from export.options import CalibrationOptions
 from export.progress import Progress, Silent
 from export.texts import calibration_texts, sequences_of
+from quantize.groupwise import quantize
 from quantize.quantizer import QuantizedModel, Weight, quantize_model
 from quantize.recipe import Recipe
+from quantize.roles import place_of
 
 _CACHE_TOKENS = 1024
 _WINDOWS = 6  # a calibration sequence has, so that global layers see what is older than one
@@ -28,16 +38,32 @@ def build_quantized(
     progress: Progress | None = None,
 ) -> QuantizedModel[DecoderConfig]:
     """Quantize the weights; scales of 8-bit caches come from texts in all golden languages."""
-    progress = progress or Silent()
+    progress, whole = progress or Silent(), checkpoint.whole
     fitted: dict[str, Weight] = {}
     if recipe.calibrated:
-        fitted = _fitted(checkpoint, recipe, calibration or CalibrationOptions(), progress)
+        fitted = _fitted(whole, recipe, calibration or CalibrationOptions(), progress)
     advance = progress.stage("quantize", len(checkpoint.names))
     model = quantize_model(checkpoint, recipe, advance, fitted)
     if "int8" not in recipe.kv.values():
         return model
-    ids = [checkpoint.tokenizer.bos, *(token for row in golden.values() for token in row["ids"])]
-    return with_cache_scales(model, torch.tensor([ids[:_CACHE_TOKENS]]))
+    if checkpoint.trim:
+        golden = golden_tokens(whole.folder / TOKENIZER_FILE)
+    ids = [whole.tokenizer.bos, *(token for row in golden.values() for token in row["ids"])]
+    return _with_cache_scales(model, whole, ids[:_CACHE_TOKENS])
+
+
+def _with_cache_scales(
+    model: QuantizedModel[DecoderConfig], whole: Checkpoint, ids: Sequence[int]
+) -> QuantizedModel[DecoderConfig]:
+    """Scales from ids of the whole vocabulary, of which `model` may have lost some rows."""
+    name = f"{EMBEDDING}.weight"
+    used = sorted(set(ids))
+    rows = torch.cat([whole.read(name, range(row, row + 1)) for row in used])
+    precision = model.recipe.precision(place_of(name, whole.kinds))
+    table = quantize(rows, precision) if precision else rows
+    places = torch.tensor([[used.index(token) for token in ids]])
+    measured = with_cache_scales(replace(model, weights={**model.weights, name: table}), places)
+    return replace(model, cache_scales=measured.cache_scales)
 
 
 def calibration_sequences(

@@ -42,12 +42,22 @@ class _Shown:
         self._task = task = self._bars.add_task(name, total=total)
         return lambda: self._bars.advance(task)
 
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._bars.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+class _Notes(Silent):
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        print(f"note: {text}", file=sys.stderr)  # noqa: T201
+
 
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
-    """Progress on stderr with the stage's name and the time left; silent when not a terminal."""
+    """Progress on stderr with the stage's name and the time left; notes alone elsewhere."""
     if not sys.stderr.isatty():
-        yield Silent()
+        yield _Notes()
         return
     columns = (
         SpinnerColumn(),

@@ -27,6 +27,16 @@ def evaluation_texts(folder: Path | None) -> Texts:
     return _read(folder) if folder else {code: _split(text)[1] for code, text in _shipped()}
 
 
+def texts_of(codes: Sequence[str], folder: Path | None) -> Texts:
+    """Texts of languages to choose tokens by: first articles of what is shipped, and `folder`'s.
+
+    Languages without any are left out; raises OptionsError.
+    """
+    shipped, added = calibration_texts(None), _read(folder) if folder else {}
+    found = {code: shipped.get(code, "") + added.get(code, "") for code in codes}
+    return {code: text for code, text in found.items() if text.strip()}
+
+
 def _shipped() -> Sequence[tuple[str, str]]:
     folder = files("export") / _SHIPPED
     found = (path for path in folder.iterdir() if path.name.endswith(".txt"))

@@ -70,9 +70,11 @@ def _check_model(
     from export.golden import golden_tokens
     from export.parity import float_model, measure, tail_logits
     from export.quantized import build_quantized
+    from export.trimmed_checkpoint import trim_as
     from quantize.recipe import parse_recipe
 
-    checkpoint, manifest = open_checkpoint(source), bundle.manifest
+    manifest = bundle.manifest
+    checkpoint = trim_as(open_checkpoint(source), manifest.vocabulary)
     if tokens is not None and not 0 < tokens <= manifest.limits.context:
         raise OptionsError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
     if (
@@ -80,7 +82,7 @@ def _check_model(
         or len(checkpoint.config.layers) != manifest.model.layers
     ):
         raise OptionsError(f"{source} is another model than the one in {bundle.folder}")
-    same = golden_tokens(source / "tokenizer.json") == golden
+    same = golden_tokens(checkpoint.folder / "tokenizer.json") == golden
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
     ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
     model = build_quantized(checkpoint, parse_recipe(manifest.recipe), golden)

@@ -23,6 +23,7 @@ from export.quality.continuation import collapse_rates
 from export.quality.figures import LanguageFigures, Quality, judge, language_figures, summarize
 from export.quality.recall import recall_rates
 from export.texts import Texts, evaluation_texts
+from export.trimmed_checkpoint import trim_as
 from runtime import Bundle, Session, open_bundle
 
 Stepped = Callable[[Sequence[int]], Logits]
@@ -96,7 +97,8 @@ def evaluate_bundle(
     folder: Path, source: Path, options: EvaluateOptions, progress: Progress
 ) -> Quality:
     """Judge the bundle in `folder` against the checkpoint `source`; raises ExportError."""
-    bundle, checkpoint = open_bundle(folder), open_checkpoint(source)
+    bundle = open_bundle(folder)
+    checkpoint = trim_as(open_checkpoint(source), bundle.manifest.vocabulary)
     _check_same_model(bundle, checkpoint)
     progress.stage("fp32 by language")
     reference = Reference.of(checkpoint, options, bundle.manifest.limits.context)

@@ -104,9 +104,17 @@ def test_every_language_belongs_to_one_regional_variant() -> None:
     regional = [row.code for name in ("earth", "fire", "water") for row in VARIANTS[name].languages]
     assert sorted(regional) == sorted(LANGUAGES)
     assert len(VARIANTS) == 5
-    assert {row.code for row in VARIANTS["fire"].languages} == set(
-        ["te", "mr", "bn", "ta", "hi", "pa", "gu", "ur", "ne"]
-    )
+    assert {row.code for row in VARIANTS["fire"].languages} == {
+        "te",
+        "mr",
+        "bn",
+        "ta",
+        "hi",
+        "pa",
+        "gu",
+        "ur",
+        "ne",
+    }
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,11 @@ class Checkpoint:
         return self.trim.whole if self.trim else self
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """What the vocabulary was trimmed for; empty where it is whole."""
+        return self.trim.languages if self.trim else ()
+
+    @property
     def kinds(self) -> Sequence[LayerKind]:
         """Of all layers."""
         return self.config.kinds

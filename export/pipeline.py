@@ -95,7 +95,8 @@ def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress)
     preamble = find_preamble(checkpoint.tokenizer, options.preamble, longest)
     checkpoint.check_unchanged()
     golden = golden_tokens(checkpoint.folder / "tokenizer.json")
-    probe = probe_ids(golden, checkpoint.tokenizer.bos, limits, checkpoint.config.window)
+    bos, window = checkpoint.tokenizer.bos, checkpoint.config.window
+    probe = probe_ids(golden, bos, limits, window, checkpoint.languages)
     float_NV = None
     if options.verify:
         progress.stage("fp32 reference")

@@ -84,7 +84,8 @@ def _check_model(
         raise OptionsError(f"{source} is another model than the one in {bundle.folder}")
     same = golden_tokens(checkpoint.folder / "tokenizer.json") == golden
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
-    ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
+    bos, window = manifest.tokens.bos, checkpoint.config.window
+    ids = probe_ids(golden, bos, limits, window, checkpoint.languages)
     model = build_quantized(checkpoint, parse_recipe(manifest.recipe), golden)
     float_NV = tail_logits(float_model(checkpoint), ids)
     checkpoint.check_unchanged()

@@ -39,6 +39,7 @@ def evaluate(
     from export.quality.evaluate import EvaluateOptions, evaluate_bundle
     from export.quality.page import render_page
     from export.terminal import print_quality, shown_progress
+    from export.terminal_languages import print_trim
 
     options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
     with shown_progress() as progress:
@@ -51,6 +52,7 @@ def evaluate(
         print_json(quality.as_json())
     else:
         print_quality(quality)
+        print_trim(quality)
 
 
 def sensitivity(

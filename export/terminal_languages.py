@@ -7,7 +7,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from export.languages import LANGUAGES
+
 if TYPE_CHECKING:
+    from export.quality.figures import Quality
     from export.variants import Variant
 
 
@@ -29,4 +32,24 @@ def print_languages(rows: Sequence[Mapping[str, str]]) -> None:
         table.add_column(column)
     for row in rows:
         table.add_row(row["code"], row["name"], row["own_name"], row["region"], row["variant"])
+    Console().print(table)
+
+
+def print_trim(quality: "Quality") -> None:
+    """What a trimmed vocabulary costs by language; nothing where it is whole."""
+    if not quality.trim:
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("trimmed vocabulary")
+    for column in ("tokens before", "tokens", "growth", "dropped mass", "KL on kept, mnat"):
+        table.add_column(column, justify="right")
+    for code, row in quality.trim.items():
+        table.add_row(
+            f"{code} {LANGUAGES[code].name}" if code in LANGUAGES else code,
+            str(row.tokens_before),
+            str(row.tokens),
+            f"{row.growth:.2%}",
+            f"{row.dropped_mass:.2%}",
+            f"{quality.languages[code].mean_kl * 1000:.3f}",
+        )
     Console().print(table)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from export.languages import LANGUAGES, NOT_RANKED
 from export.probe import Logits, kl, log_softmax
+from export.quality.regional import TrimFigures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Quality:
 
     recall_past_window: share of facts older than the window that the program recalls, with the
     unquantized model's share beside it; None where that recalls too few for a loss to show.
+    trim: what a trimmed vocabulary costs by language; None where it is whole.
     """
 
     mean_kl: float
@@ -49,6 +51,7 @@ class Quality:
     recall_past_window: float | None
     reference_recall_past_window: float | None
     languages: Mapping[str, LanguageFigures]
+    trim: Mapping[str, TrimFigures] | None = None
 
     @property
     def worst(self) -> str:
@@ -82,6 +85,17 @@ class Quality:
             "worst_language": self.worst,
             "worst_kl": self.languages[self.worst].mean_kl,
             "recall_past_window": self.recall_past_window,
+            **self._trim_short(),
+        }
+
+    def _trim_short(self) -> dict[str, float]:
+        """The language that a trim lengthens most, and what all lose on average."""
+        if not self.trim:
+            return {}
+        rows = self.trim.values()
+        return {
+            "most_token_growth": max(row.growth for row in rows),
+            "dropped_mass": fmean(row.dropped_mass for row in rows),
         }
 
     def _grouped(self, group_of: Callable[[str], str]) -> dict[str, dict[str, float]]:

@@ -90,7 +90,8 @@ class BytePairs:
     def trimmed(self, kept: Sequence[int]) -> dict[str, Any]:
         """The definition with the ids `kept` alone, which get new ones in their order.
 
-        Raises TokenizerError if Hugging Face's library gives any token another id.
+        kept: ascending, every added token among them. Raises TokenizerError if Hugging Face's
+        library gives any token another id.
         """
         new, definition = {old: row for row, old in enumerate(kept)}, self.definition
         model, named = definition["model"], self.ids
@@ -107,8 +108,8 @@ class BytePairs:
             "post_processor": _renumbered(definition.get("post_processor"), new),
             "model": {**model, "vocab": vocab, "merges": merges},
         }
-        expected = {token: new[id_] for token, id_ in named.items() if id_ in new}
-        _check_loads(trimmed, expected)
+        _check_loads(definition, named)
+        _check_loads(trimmed, {token: new[id_] for token, id_ in named.items() if id_ in new})
         return trimmed
 
 
@@ -171,13 +172,13 @@ def _renumbered(step: Any, new: Mapping[int, int]) -> Any:
 
 
 def _check_loads(definition: Mapping[str, Any], expected: Mapping[str, int]) -> None:
-    """Added tokens outside of the vocabulary get their ids from the library, in their order."""
+    """The library numbers added tokens outside of the vocabulary itself, in their order."""
     try:
         found = HuggingFaceTokenizer.from_str(json.dumps(definition, ensure_ascii=False))
     except Exception as error:  # the library raises no other kind
-        raise TokenizerError(f"the trimmed tokenizer cannot be read: {error}") from error
+        raise TokenizerError(f"tokenizer.json cannot be read: {error}") from error
     if found.get_vocab(with_added_tokens=True) != dict(expected):
         raise TokenizerError(
-            "tokenizer.json has added tokens between others that trimming would renumber; "
-            "leave --languages out"
+            "tokenizer.json has added tokens at ids that Hugging Face's library does not give "
+            "them, so its vocabulary cannot be trimmed; leave --languages out"
         )

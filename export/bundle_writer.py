@@ -119,7 +119,7 @@ def store_quality(folder: Path, quality: Mapping[str, Any]) -> None:
 def _model_info(config: DecoderConfig) -> dict[str, Any]:
     attention = config.layers[0]
     return {
-        "model_type": "cohere2",
+        "model_type": config.model_type,
         "layers": len(config.layers),
         "width": config.width,
         "heads": attention.heads,

@@ -6,7 +6,7 @@ Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
 import logging
 import sys
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -17,12 +17,12 @@ from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json,
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
+from export.progress import Silent
 from quantize.errors import QuantizeError
 from runtime import RunError
 
 if TYPE_CHECKING:
     from export.parity import Parity
-    from export.probe import Check
     from quantize.recipe import Recipe
 
 _EXTRA = (
@@ -119,20 +119,21 @@ def export(
     from export.pipeline import export_bundle
     from export.terminal import shown_progress
 
-    fitted_to = CalibrationOptions(texts=calibration, tokens=calibration_tokens, work=work)
     options = ExportOptions(
         backend=backend,
-        recipe=_within(budget, source, recipe, losses, fitted_to) if budget else recipe,
+        recipe=recipe,
         kv=kv,
         context=context,
         chunk=chunk,
         preamble=_preamble_text(preamble),
         vocabulary=vocabulary_options(languages, keep, texts),
         calibrate=calibrate,
-        calibration=fitted_to,
+        calibration=CalibrationOptions(texts=calibration, tokens=calibration_tokens, work=work),
         verify=verify,
         force=force,
     )
+    if budget:
+        options = replace(options, recipe=_within(budget, source, options, losses))
     with shown_progress() as progress:
         bundles = export_bundle(source, out, options, progress)
     if as_json:
@@ -235,6 +236,7 @@ def verify(
 
     Example: tinyaya-export verify aya/onnx --against tiny-aya-global
     """
+    from export.terminal import print_checks
     from export.verify import verify_bundle
 
     checks = verify_bundle(bundle, against, tokens)
@@ -242,7 +244,7 @@ def verify(
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
-        _print_checks(checks)
+        print_checks(checks)
     if not ok:
         raise typer.Exit(1)
 
@@ -329,15 +331,17 @@ app.command()(sensitivity)
 app.command()(variants)
 
 
-def _within(
-    size: str, source: Path, base: str, losses: Path | None, calibration: CalibrationOptions
-) -> "Recipe":
+def _within(size: str, source: Path, options: ExportOptions, losses: Path | None) -> "Recipe":
     """The recipe that loses least within `size`; prints its table."""
+    from export.checkpoint import open_checkpoint
     from export.quality.budget_recipe import find_budget_recipe
     from export.terminal import print_choice, shown_progress
+    from export.vocabulary import trimmed
 
+    base, fitted_to = str(options.recipe), options.fitted_to()
     with shown_progress() as progress:
-        recipe = find_budget_recipe(source, base, size, losses, calibration, progress)
+        checkpoint = trimmed(open_checkpoint(source), options, Silent())
+        recipe = find_budget_recipe(checkpoint, base, size, losses, fitted_to, progress)
     print_choice(recipe)
     return recipe
 
@@ -358,12 +362,6 @@ def _verdict(parity: "Parity | None") -> str:
     if parity is None:
         return "not verified"
     return f"verified: KL to fp32 {parity.kl_to_fp32:.2e}, {parity.top1_agreement:.0%} same top-1"
-
-
-def _print_checks(checks: "list[Check]") -> None:
-    for check in checks:
-        figure = f"{check.figure:.2e}" if isinstance(check.figure, float) else check.figure
-        print(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}: {figure}")
 
 
 def _fail(message: object, code: int) -> NoReturn:

@@ -60,12 +60,13 @@ class CalibrationOptions:
     """What calibrated recipes are fitted to.
 
     texts: a folder of <language>.txt, None takes what is shipped for it. tokens: in all, evenly by
-    language. work: a folder that keeps finished layers, so that a killed calibration goes on;
-    None keeps nothing.
+    language. languages: codes of those that have half of the tokens; empty weighs all alike. work:
+    a folder that keeps finished layers, so that a killed calibration goes on; None keeps nothing.
     """
 
     texts: Path | None = None
     tokens: int = 65536
+    languages: tuple[str, ...] = ()
     work: Path | None = None
 
     def __post_init__(self) -> None:
@@ -102,6 +103,12 @@ class ExportOptions:
         if isinstance(recipe, str):
             recipe = find_recipe(recipe, self.kv)
         return replace(recipe, calibrated=recipe.calibrated and self.calibrate)
+
+    def fitted_to(self) -> CalibrationOptions:
+        """What calibration takes; the vocabulary's languages weigh in it unless others do."""
+        named = self.calibration.languages
+        chosen = self.vocabulary.languages if self.vocabulary else ()
+        return replace(self.calibration, languages=named or chosen)
 
     def limits(self, max_context: int) -> Limits:
         """Limits for a checkpoint made for `max_context` positions; raises OptionsError."""

@@ -101,7 +101,7 @@ def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress)
     if options.verify:
         progress.stage("fp32 reference")
         float_NV = tail_logits(float_model(checkpoint), probe)
-    model = build_quantized(checkpoint, recipe, golden, options.calibration, progress)
+    model = build_quantized(checkpoint, recipe, golden, options.fitted_to(), progress)
     checkpoint.check_unchanged()
     return _Source(
         checkpoint=checkpoint,

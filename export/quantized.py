@@ -19,7 +19,7 @@ from export.fitted_store import FittedStore, store_key
 from export.golden import TOKENIZER_FILE, Golden, golden_tokens, hugging_face_encoder
 from export.options import CalibrationOptions
 from export.progress import Progress, Silent
-from export.texts import calibration_texts, sequences_of
+from export.texts import calibration_texts, sequences_of, weights_of
 from quantize.groupwise import quantize
 from quantize.quantizer import QuantizedModel, Weight, quantize_model
 from quantize.recipe import Recipe
@@ -28,6 +28,7 @@ from quantize.roles import place_of
 _CACHE_TOKENS = 1024
 _WINDOWS = 6  # a calibration sequence has, so that global layers see what is older than one
 _LONGEST = 8192
+_CHOSEN_SHARE = 0.5  # of the calibration text, for the languages that a bundle is made for
 
 
 def build_quantized(
@@ -72,15 +73,22 @@ def calibration_sequences(
     """Ids of the texts, in sequences of several windows; raises CalibrationError."""
     encode = hugging_face_encoder(checkpoint.folder)
     ids = {code: encode(text) for code, text in calibration_texts(calibration.texts).items()}
-    window = checkpoint.config.window or _LONGEST
-    length = min(checkpoint.config.max_context, _WINDOWS * window, _LONGEST)
+    length = calibration_length(checkpoint)
     total = sum(map(len, ids.values()))
     if total < length:
         raise CalibrationError(
             f"the calibration texts have {total} tokens; expected at least {length}, a sequence "
             "of several windows: add text"
         )
-    return sequences_of(ids, checkpoint.tokenizer.bos, length, max(calibration.tokens, length))
+    weights = weights_of(calibration.languages, ids, _CHOSEN_SHARE)
+    tokens = max(calibration.tokens, length)
+    return sequences_of(ids, checkpoint.tokenizer.bos, length, tokens, weights)
+
+
+def calibration_length(checkpoint: Checkpoint) -> int:
+    """Ids of a calibration sequence."""
+    window = checkpoint.config.window or _LONGEST
+    return min(checkpoint.config.max_context, _WINDOWS * window, _LONGEST)
 
 
 def _fitted(

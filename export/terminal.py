@@ -1,7 +1,7 @@
 """What people see in a terminal: progress bars and tables, by rich; nothing where there is none."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from runtime import Bundle
 
 if TYPE_CHECKING:
     from export.demo import DemoResult
+    from export.probe import Check
     from export.quality.figures import Quality
     from export.quality.sensitivity import Sensitivity
     from quantize.precision import Precision
@@ -68,6 +69,13 @@ def shown_progress() -> Iterator[Progress]:
     )
     with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
         yield _Shown(bars)
+
+
+def print_checks(checks: "Iterable[Check]") -> None:
+    """Verdicts, one a line."""
+    for check in checks:
+        figure = f"{check.figure:.2e}" if isinstance(check.figure, float) else check.figure
+        print(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}: {figure}")  # noqa: T201
 
 
 def print_manifest(bundle: Bundle) -> None:

@@ -22,12 +22,13 @@ from rich.table import Table
 
 from benchmarks.frontier import frontier_kl
 from benchmarks.peers.llama_cpp import QUANTIZED_TYPES, LlamaRunner, convert
-from benchmarks.runner import Loading, program_bytes
-from export.backends import BACKENDS
+from benchmarks.runner import Loading
+from export.backends import BACKENDS, find_backend
 from export.checkpoint import open_checkpoint
 from export.errors import ExportError
 from export.options import CalibrationOptions, ExportOptions
 from export.pipeline import export_bundle
+from export.plan import weights_bytes
 from export.probe import Logits
 from export.progress import Progress
 from export.quality.evaluate import EvaluateOptions, Reference, Stepped, bundle_steps
@@ -38,6 +39,7 @@ from quantize.errors import QuantizeError
 from runtime import RunError, open_bundle
 
 FLOAT_TYPE = "F32"
+OURS = ("int4-small", "int4", "int4-quality", "int8")
 AGREES = 1e-5  # nats; llama.cpp's float32 differs by rounding alone
 _PEER = "llama.cpp"
 
@@ -90,12 +92,14 @@ def judge_recipe(
     reference: Reference, options: ExportOptions, out: Path, progress: Progress
 ) -> Iterator[Row]:
     """Our bundles of one recipe, by both engines."""
-    name = options.find_recipe().name
-    export_bundle(reference.checkpoint.folder, out / name, options, progress)
+    recipe = options.find_recipe()
+    target = out / recipe.name
+    export_bundle(reference.checkpoint.folder, target, options, progress)
     for backend in BACKENDS:
-        bundle = open_bundle(out / name / backend)
-        steps, size = bundle_steps(bundle.session()), program_bytes(bundle.manifest)
-        yield _judged(reference, (name, backend, size), steps, progress)
+        bundle = open_bundle(target / backend)
+        size = weights_bytes(reference.checkpoint.config, recipe, find_backend(backend))
+        steps = bundle_steps(bundle.session())
+        yield _judged(reference, (recipe.name, backend, size), steps, progress)
 
 
 def with_shares(rows: Sequence[Row]) -> list[Row]:
@@ -169,7 +173,9 @@ def plot_rows(rows: Sequence[Row], path: Path) -> None:
 def quality(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Checkpoint folder.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")],
-    recipes: Annotated[str, typer.Option(help="Names, or JSON files.")] = "int4-small,int4,int8",
+    recipes: Annotated[
+        str, typer.Option(help="Names, or JSON files.")
+    ] = "int4-small,int4,int4-quality,int8",
     texts: Annotated[Path | None, typer.Option(help="One text file a language.")] = None,
     tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
     calibration_tokens: Annotated[int, typer.Option(help="In all.")] = 65536,

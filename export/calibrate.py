@@ -2,8 +2,9 @@
 
 Two streams of hidden states run through the layers: the model's own, and that of the weights
 fitted so far, whose inputs a layer will really see. Each projection is fitted to give the first
-stream's output from the second stream's input. Output and down projection add into one sum (the
-block is parallel), so the latter also takes up what the former misses.
+stream's output from the second stream's input. Output and down projection add into the hidden
+states (the block is parallel), so they also make up for what earlier layers lost, and the latter
+for what the former misses.
 Shape suffixes: T tokens, D width, I inputs, O outputs.
 """
 
@@ -31,6 +32,7 @@ INPUTS = tuple(f"{_ATTENTION}.{x}_proj" for x in "qkv") + tuple(
     f"{_MLP}.{x}_proj" for x in ("gate", "up")
 )
 OUTPUT, DOWN = f"{_ATTENTION}.o_proj", f"{_MLP}.down_proj"
+_MADE_UP = 0.75  # share of earlier losses; all of it would fit the calibration text too well
 
 
 class LayerMath:
@@ -71,14 +73,12 @@ class LayerMath:
         return slice(0, middle), slice(middle, None)
 
 
-class Sums:
-    """Over tokens: products of the fitted stream's inputs, and of what they miss with them."""
-
-    def __init__(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
-        self.gram_II = self.missed_II = torch.zeros(())
-        for exact_TI, fitted_TI in pairs:
-            self.gram_II = self.gram_II + fitted_TI.T @ fitted_TI
-            self.missed_II = self.missed_II + (exact_TI - fitted_TI).T @ fitted_TI
+def summed(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Products left_TI.T @ right_TJ, summed over sequences: sum_IJ."""
+    total = torch.zeros(())
+    for left_TI, right_TJ in pairs:
+        total = total + left_TI.T @ right_TJ
+    return total
 
 
 class _Fitting:
@@ -91,17 +91,18 @@ class _Fitting:
         self.weights: dict[str, Weight] = {}
         self.used: dict[str, Tensor] = {}
 
-    def inputs(self, sums: Sums) -> None:
+    def inputs(self, gram_DD: Tensor, missed_DD: Tensor) -> None:
+        """missed_DD: what the inputs lack of the exact stream's, times the inputs."""
         for name in INPUTS:
-            self._fit(name, sums.gram_II, self.math.exact[name] @ sums.missed_II)
+            self._fit(name, gram_DD, self.math.exact[name] @ missed_DD)
 
-    def outputs(self, sums: Sums) -> None:
+    def outputs(self, gram_II: Tensor, pull_DI: Tensor) -> None:
+        """pull_DI: what exact weights would leave the stream to lack, times the inputs."""
         first, second = self.math.parts
-        pull_OI = self.math.outer(self.math.exact) @ sums.missed_II
-        self._fit(OUTPUT, sums.gram_II[first, first], pull_OI[:, first])
-        missed_OI = self.math.exact[OUTPUT] - self.used[OUTPUT]
-        left_OI = pull_OI[:, second] + missed_OI @ sums.gram_II[first, second]
-        self._fit(DOWN, sums.gram_II[second, second], left_OI)
+        self._fit(OUTPUT, gram_II[first, first], pull_DI[:, first])
+        missed_DI = self.math.exact[OUTPUT] - self.used[OUTPUT]
+        left_DI = pull_DI[:, second] + missed_DI @ gram_II[first, second]
+        self._fit(DOWN, gram_II[second, second], left_DI)
 
     def _fit(self, name: str, gram_II: Tensor, pull_OI: Tensor) -> None:
         weight: Weight = self.math.exact[name]
@@ -167,20 +168,20 @@ def fit_layer(
     """Weights of layer `index`, by their names in the checkpoint, and the streams after it."""
     fitting = _Fitting(checkpoint, recipe, index)
     math, used = fitting.math, fitting.used
-    pairs = zip(streams.exact, streams.fitted, strict=True)
-    fitting.inputs(Sums((math.norm(exact), math.norm(fitted)) for exact, fitted in pairs))
-    exact = [math.inner(hidden, math.exact) for hidden in streams.exact]
-    fitted = [math.inner(hidden, used) for hidden in streams.fitted]
-    fitting.outputs(Sums(zip(exact, fitted, strict=True)))
-    after = Streams(
-        exact=_after(streams.exact, exact, math.outer(math.exact)),
-        fitted=_after(streams.fitted, fitted, math.outer(used)),
-    )
-    return fitting.weights, after
-
-
-def _after(hidden: Sequence[Tensor], inner: Sequence[Tensor], outer_OI: Tensor) -> list[Tensor]:
-    return [x + F.linear(y, outer_OI) for x, y in zip(hidden, inner, strict=True)]
+    normed = [(math.norm(x), math.norm(y)) for x, y in streams.pairs]
+    fitting.inputs(summed((y, y) for _, y in normed), summed((x - y, y) for x, y in normed))
+    del normed
+    exact_DI = math.outer(math.exact)
+    exact = [x + F.linear(math.inner(x, math.exact), exact_DI) for x in streams.exact]
+    fitted = [math.inner(y, used) for y in streams.fitted]
+    lacking = [
+        after - F.linear(inner, exact_DI) - y - (1 - _MADE_UP) * (x - y)
+        for after, inner, (x, y) in zip(exact, fitted, streams.pairs, strict=True)
+    ]
+    fitting.outputs(summed((y, y) for y in fitted), summed(zip(lacking, fitted, strict=True)))
+    used_DI = math.outer(used)
+    after = [y + F.linear(inner, used_DI) for y, inner in zip(streams.fitted, fitted, strict=True)]
+    return fitting.weights, Streams(exact=exact, fitted=after)
 
 
 def _check_finite(index: int, streams: Streams) -> None:

@@ -32,6 +32,11 @@ class Streams:
     exact: Sequence[Tensor]
     fitted: Sequence[Tensor]
 
+    @property
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Both, sequence by sequence."""
+        return list(zip(self.exact, self.fitted, strict=True))
+
 
 class FittedStore:
     """The folder; raises OptionsError if it holds the work of another calibration."""

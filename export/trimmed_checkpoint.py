@@ -91,9 +91,9 @@ def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoi
     if vocabulary is None:
         return whole
     try:
-        if vocabulary["rows"] != whole.config.vocab_size:
-            raise ValueError
         kept = [id_ for low, high in vocabulary["kept"] for id_ in range(low, high)]
+        if vocabulary["rows"] != whole.config.vocab_size or kept[-1] >= whole.config.vocab_size:
+            raise ValueError
         return trim_checkpoint(whole, kept, vocabulary["languages"], vocabulary["keep"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise OptionsError(

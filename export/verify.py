@@ -11,6 +11,7 @@ from export.options import Limits
 from export.probe import (
     PROBE_FILE,
     Check,
+    Logits,
     kl,
     probe_ids,
     replay_preamble,
@@ -20,8 +21,9 @@ from export.probe import (
 from runtime import Bundle, open_bundle
 
 if TYPE_CHECKING:
-    from export.decoder.config import DecoderConfig
-    from quantize.quantizer import QuantizedModel
+    from export.checkpoint import Checkpoint
+
+_OTHER_TEXT = 3  # times the KL that the export found may another text have
 
 
 def verify_bundle(
@@ -65,11 +67,8 @@ def _check_program(bundle: Bundle, probe: dict[str, Any]) -> list[Check]:
 def _check_model(
     bundle: Bundle, golden: dict[str, Any], source: Path, tokens: int | None
 ) -> Iterator[Check]:
-    from export.backends import find_backend
     from export.checkpoint import open_checkpoint
     from export.golden import golden_tokens
-    from export.parity import float_model, measure, tail_logits
-    from export.quantized import build_quantized
     from export.trimmed_checkpoint import trim_as
     from quantize.recipe import parse_recipe
 
@@ -83,37 +82,68 @@ def _check_model(
     ):
         raise OptionsError(f"{source} is another model than the one in {bundle.folder}")
     same = golden_tokens(checkpoint.folder / "tokenizer.json") == golden
+    yield Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts")
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
     bos, window = manifest.tokens.bos, checkpoint.config.window
     ids = probe_ids(golden, bos, limits, window, checkpoint.languages)
-    model = build_quantized(checkpoint, parse_recipe(manifest.recipe), golden)
+    text = cycle(token for row in golden.values() for token in row["ids"])
+    longer = [ids[0], *islice(text, tokens - 1)] if tokens else None
+    if parse_recipe(manifest.recipe).calibrated:
+        yield from _check_calibrated(bundle, checkpoint, ids, longer)
+    else:
+        yield from _check_rounded(bundle, checkpoint, golden, (ids, longer))
+
+
+def _check_rounded(
+    bundle: Bundle,
+    checkpoint: "Checkpoint",
+    golden: dict[str, Any],
+    texts: tuple[list[int], list[int] | None],
+) -> Iterator[Check]:
+    """Against the quantized model, made again: at the end of the probe, and of a longer text."""
+    from export.backends import find_backend
+    from export.parity import float_model, kl_bound, measure, tail_logits
+    from export.quantized import build_quantized
+    from quantize.recipe import parse_recipe
+
+    ids, longer = texts
+    model = build_quantized(checkpoint, parse_recipe(bundle.manifest.recipe), golden)
+    rounder = find_backend(bundle.manifest.engine).rounder
     float_NV = tail_logits(float_model(checkpoint), ids)
     checkpoint.check_unchanged()
-    quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
-    parity, _ = measure(bundle.session(), ids, quantized_NV, float_NV)
-    yield Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts")
+    parity, _ = measure(bundle.session(), ids, tail_logits(model, ids, rounder), float_NV)
     yield parity.check
     yield Check(name="KL to fp32", ok=True, figure=parity.kl_to_fp32)
     yield Check(name="same top-1 as fp32", ok=True, figure=parity.top1_agreement)
-    if tokens:
-        text = islice(cycle(token for row in golden.values() for token in row["ids"]), tokens - 1)
-        yield _check_end(bundle, model, [ids[0], *text], parity.kl_of_recipe)
+    if longer:
+        figure = _kl_of_program(bundle, tail_logits(model, longer, rounder), longer)
+        ok = figure <= kl_bound(parity.kl_of_recipe)
+        yield Check(name=f"the same after {len(longer)} tokens", ok=ok, figure=figure)
 
 
-def _check_end(
-    bundle: Bundle, model: "QuantizedModel[DecoderConfig]", ids: list[int], kl_of_recipe: float
-) -> Check:
-    """The last positions of a text, step by step, against the quantized model."""
-    from export.backends import find_backend
-    from export.parity import kl_bound, tail_logits
+def _check_calibrated(
+    bundle: Bundle, checkpoint: "Checkpoint", ids: list[int], longer: list[int] | None
+) -> Iterator[Check]:
+    """Against the unquantized model: calibrated weights cannot be made again without their text."""
+    from export.parity import KL_SHARE, float_model, tail_logits
 
-    manifest = bundle.manifest
-    quantized_NV = tail_logits(model, ids, find_backend(manifest.engine).rounder)
-    for low, high in manifest.tokens.unused:
-        quantized_NV[:, low:high] = -float("inf")
-    figure = float(kl(quantized_NV, step_logits(bundle.session(), ids)).mean())
-    ok = figure <= kl_bound(kl_of_recipe)
-    return Check(name=f"the same after {len(ids)} tokens", ok=ok, figure=figure)
+    recorded = float((bundle.manifest.parity or {}).get("kl_to_fp32", 0.0))
+    for name, text, factor in (
+        ("KL to fp32 is the export's", ids, 1 + KL_SHARE),
+        (f"KL to fp32 after {len(longer or ids)} tokens", longer, _OTHER_TEXT),
+    ):
+        if text:
+            float_NV = tail_logits(float_model(checkpoint), text)
+            figure = _kl_of_program(bundle, float_NV, text)
+            yield Check(name=name, ok=figure <= factor * recorded, figure=figure)
+    checkpoint.check_unchanged()
+
+
+def _kl_of_program(bundle: Bundle, expected_NV: Logits, ids: list[int]) -> float:
+    """Mean over the last positions of `ids`, fed as a session would be; nats."""
+    for low, high in bundle.manifest.tokens.unused:
+        expected_NV[:, low:high] = -float("inf")
+    return float(kl(expected_NV, step_logits(bundle.session(), ids)).mean())
 
 
 def _read(path: Path) -> dict[str, Any]:

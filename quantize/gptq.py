@@ -15,7 +15,7 @@ from quantize.groupwise import QuantizedWeight, best_scales, check_groups, round
 from quantize.precision import Precision
 
 _BLOCK = 128  # columns between two updates of all that follow
-_DAMPING = (0.01, 0.1, 1.0)  # shares of the mean diagonal; the first that factorizes
+DAMPING = (0.03, 0.1, 1.0)  # shares of the mean diagonal; the first that factorizes
 _RIDGE = 1e-3  # how much fitted scales are held to what they were
 _ROUNDS = 2  # of fitting scales, then codes
 
@@ -43,7 +43,9 @@ def quantize_calibrated(
         scales_OG = _fit_scales(target_OI, gram_II, codes_OI, scales_OG)
         codes_OI = _descend(target_OI, gram_II, codes_OI, scales_OG, precision.bits)
     return QuantizedWeight(
-        codes_OI=codes_OI.to(torch.int8), scales_OG=scales_OG, bits=precision.bits
+        codes_OI=codes_OI.to(torch.int8).contiguous(),
+        scales_OG=scales_OG.contiguous(),
+        bits=precision.bits,
     )
 
 
@@ -51,7 +53,7 @@ def _factorize(gram_II: Tensor) -> Tensor:
     """Damp `gram_II` in place until it has a Cholesky factor, and return that (lower)."""
     mean = gram_II.diagonal().mean()
     damped = 0.0
-    for share in _DAMPING:
+    for share in DAMPING:
         gram_II.diagonal().add_(mean * (share - damped))
         damped = share
         factor_II: Tensor

@@ -101,7 +101,7 @@ def _row_blocks(weight_OI: Tensor) -> Iterator[slice]:
 def _search(weight_OGI: Tensor, bits: int, importance_GI: Tensor | None) -> Tensor:
     top = 2 ** (bits - 1)
     full_OG1 = weight_OGI.abs().amax(-1, keepdim=True).clamp_min_(2.0**-100) / (top - 0.5)
-    best_OG1, least_OG1 = full_OG1, torch.full_like(full_OG1, torch.inf)
+    best_OG1, least_OG1 = full_OG1.bfloat16().float(), torch.full_like(full_OG1, torch.inf)
     for factor in _SCALE_CANDIDATES[bits]:
         scale_OG1 = (full_OG1 * factor).bfloat16().float()
         error_OGI = round_to(weight_OGI, scale_OG1, bits).mul_(scale_OG1).sub_(weight_OGI).square_()

@@ -58,6 +58,15 @@ _ROW8 = Precision(bits=8)
 _KV8 = _kv("int8")
 
 
+def _int4(name: str, group_size: int, **finer: Precision) -> Recipe:
+    return Recipe(
+        name=name,
+        weights={"projections": _four(group_size), "tables": _ROW8, **finer},
+        kv=_KV8,
+        calibrated=True,
+    )
+
+
 def _four(group_size: int) -> Precision:
     return Precision(bits=4, group_size=group_size)
 
@@ -67,7 +76,9 @@ RECIPES = {
     for recipe in (
         Recipe(name="fp32"),
         Recipe(name="int8", weights={"projections": _ROW8, "tables": _ROW8}, activation_planes=2),
-        Recipe(name="int4", weights={"projections": _four(32), "tables": _ROW8}, kv=_KV8),
+        _int4("int4-small", 128),
+        _int4("int4", 64, key=_ROW8, value=_ROW8, down=_four(32)),
+        _int4("int4-quality", 32, query=_ROW8, key=_ROW8, value=_ROW8, output=_ROW8),
     )
 }
 

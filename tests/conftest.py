@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from export.checkpoint import Checkpoint, open_checkpoint
-from export.options import ExportOptions
+from export.options import CalibrationOptions, ExportOptions
 from export.pipeline import ExportedBundle, export_bundle
 
 ASSETS = Path(__file__).parent / "assets"
 NANO, UDHR = ASSETS / "nano", ASSETS / "udhr"
+EXPORTED = ("fp32", "int8", "int4")
 
 
 @pytest.fixture(scope="session")
@@ -20,14 +21,24 @@ def nano() -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[ExportedBundle]]:
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> CalibrationOptions:
+    """Little text, fitted to once: its folder is for the recipe int4."""
+    return CalibrationOptions(tokens=4096, work=tmp_path_factory.mktemp("calibration"))
+
+
+@pytest.fixture(scope="session")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, calibration: CalibrationOptions
+) -> Mapping[str, list[ExportedBundle]]:
     """Recipe -> both engines' bundles of nano, context 1024, chunk 64, verified."""
     folder = tmp_path_factory.mktemp("bundles")
     return {
         recipe: export_bundle(
-            NANO, folder / recipe, ExportOptions(backend="both", recipe=recipe, chunk=64)
+            NANO,
+            folder / recipe,
+            ExportOptions(backend="both", recipe=recipe, chunk=64, calibration=calibration),
         )
-        for recipe in ("fp32", "int8", "int4")
+        for recipe in EXPORTED
     }
 
 

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import onnx_ir
+import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 from torch.onnx.ops import symbolic, symbolic_multi_out
 
 from export.backends import Footprint, Program
+from export.backends.genai_config import genai_config
 from export.decoder.activations import Rounding, add_planes, int8_blocks, planes
 from export.decoder.cache import cache_slots, is_ring
 from export.decoder.config import AttentionConfig, DecoderConfig
@@ -40,7 +42,9 @@ from runtime.engines.onnx import OnnxEngine
 
 PROGRAM_FILE, DATA_FILE, GENAI_FILE = "model.onnx", "model.onnx.data", "genai_config.json"
 PREAMBLE_FILE = "preamble.npy"
-_ALIGNMENT = 4096  # of the weights in the data file, so that they can be mapped
+_PAGE_BYTES = 4096  # larger weights begin with one in the data file, so that they can be mapped
+_ALIGNMENT = 64  # of smaller ones
+_FOLDED_VALUES = 64  # of constants that are folded at export
 _SMALL_BYTES = 1024  # smaller constants stay inside the graph
 _LARGEST_BLOCK = 128
 _INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
@@ -54,10 +58,14 @@ def block_size(group_size: int) -> int:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """A weight as MatMulNBits stores it: codes_OGP uint8, scales_OG float32."""
+    """A weight as the file stores it: codes_OGP uint8; scales_OS bfloat16, each of whole blocks.
+
+    MatMulNBits and GatherBlockQuantized take a float32 scale a block; ONNX Runtime computes those
+    once, when it folds constants.
+    """
 
     codes_OGP: Tensor
-    scales_OG: Tensor
+    scales_OS: Tensor
     bits: int
     size: int
 
@@ -65,9 +73,17 @@ class _Blocks:
     def of(cls, weight: QuantizedWeight) -> "_Blocks":
         size = block_size(weight.group_size)
         rows, inputs = weight.codes_OI.shape
-        scales = weight.scales_OG.repeat_interleave(weight.group_size // size, dim=1)
         codes = pack(weight).reshape(rows, inputs // size, size * weight.bits // 8)
-        return cls(codes, scales.contiguous(), weight.bits, size)
+        return cls(codes, weight.scales_OG.bfloat16(), weight.bits, size)
+
+
+def _scale_blocks(scales_OS: Tensor, blocks: int) -> Tensor:
+    """A float32 scale a block: scales_OG."""
+    rows, scales = scales_OS.shape
+    if scales == blocks:
+        return scales_OS.float()
+    shared_OSG = scales_OS.float()[:, :, None].expand(rows, scales, blocks // scales)
+    return shared_OSG.reshape(rows, blocks)
 
 
 class _Linear(nn.Module):
@@ -76,7 +92,7 @@ class _Linear(nn.Module):
         self.bits, self.size, self.plane_count = blocks.bits, blocks.size, plane_count
         self.outputs = blocks.codes_OGP.shape[0]
         self.register_buffer("codes", blocks.codes_OGP)
-        self.register_buffer("scales", blocks.scales_OG)
+        self.register_buffer("scales", blocks.scales_OS)
 
     def forward(self, x_BTI: Tensor) -> Tensor:
         if self.plane_count == 1:
@@ -85,9 +101,10 @@ class _Linear(nn.Module):
         return add_planes(self._product(torch.cat(parts)))
 
     def _product(self, x_BTI: Tensor) -> Tensor:
+        codes_OGP = self.get_buffer("codes")
         return symbolic(
             "com.microsoft::MatMulNBits",
-            (x_BTI, self.get_buffer("codes"), self.get_buffer("scales")),
+            (x_BTI, codes_OGP, _scale_blocks(self.get_buffer("scales"), codes_OGP.shape[1])),
             {
                 "K": x_BTI.shape[-1],
                 "N": self.outputs,
@@ -105,17 +122,18 @@ class _Embedding(nn.Module):
     def __init__(self, blocks: _Blocks) -> None:
         super().__init__()
         self.bits, self.size = blocks.bits, blocks.size
-        self.width = blocks.size * blocks.scales_OG.shape[1]
+        self.blocks = blocks.codes_OGP.shape[1]
         self.register_buffer("codes", blocks.codes_OGP.flatten(1))
-        self.register_buffer("scales", blocks.scales_OG)
+        self.register_buffer("scales", blocks.scales_OS)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
+        codes = self.get_buffer("codes")
         return symbolic(
             "com.microsoft::GatherBlockQuantized",
-            (self.get_buffer("codes"), ids_BT, self.get_buffer("scales")),
+            (codes, ids_BT, _scale_blocks(self.get_buffer("scales"), self.blocks)),
             {"block_size": self.size, "gather_axis": 0, "quantize_axis": 1, "bits": self.bits},
             dtype=torch.float32,
-            shape=(*ids_BT.shape, self.width),
+            shape=(*ids_BT.shape, self.blocks * self.size),
             version=1,
         )
 
@@ -273,12 +291,15 @@ class OnnxBackend:
                 ],
                 output_names=["logits", *(f"present.{cache}" for cache in caches)],
                 dynamo=True,
-                optimize=True,
+                optimize=False,
                 verbose=False,
             )
         if program is None:
             raise AssertionError("torch.onnx.export returned no program")
-        genai = _genai_config(traced, tokenizer)
+        # Scales stay as they are stored: ONNX Runtime folds them.
+        onnxscript.optimizer.optimize_ir(program.model, input_size_limit=_FOLDED_VALUES)
+        _forget_origins(program.model)
+        genai = genai_config(traced, tokenizer, PROGRAM_FILE)
 
         def write(folder: Path) -> None:
             _save(program.model, folder)
@@ -299,12 +320,19 @@ class OnnxBackend:
         count = torch.Size(shape).numel()
         if precision is None:
             return 4 * count
-        block = block_size(precision.group_size or shape[1])
-        return count * precision.bits // 8 + count // block * 4
+        return count * precision.bits // 8 + count // (precision.group_size or shape[1]) * 2
 
     def table_copies(self) -> int:
         """See `Backend`: embedding and head refer to the same bytes."""
         return 1
+
+
+def _forget_origins(model: onnx_ir.Model) -> None:
+    """Drop stack traces and paths, three quarters of a graph."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph:
+        node.metadata_props.clear()
 
 
 def _save(model: onnx_ir.Model, folder: Path) -> None:
@@ -320,7 +348,8 @@ def _save(model: onnx_ir.Model, folder: Path) -> None:
             alive.append(array)  # else another array could get its address
             key = (array.__array_interface__["data"][0], tensor.nbytes)
             if key not in places:
-                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                alignment = _PAGE_BYTES if tensor.nbytes > _PAGE_BYTES else _ALIGNMENT
+                file.write(b"\0" * (-file.tell() % alignment))
                 places[key] = file.tell()
                 flat = np.ascontiguousarray(array).reshape(-1)
                 file.write(flat.view(np.uint8).data)  # tofile does not say that a disk is full
@@ -334,68 +363,6 @@ def _save(model: onnx_ir.Model, folder: Path) -> None:
                 base_dir=folder,
             )
     onnx_ir.save(model, folder / PROGRAM_FILE)
-
-
-def _genai_config(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
-    """What onnxruntime-genai needs to run the folder as it is."""
-    config, limits = traced.config, traced.limits
-    temperature = tokenizer.sampling["temperature"]
-    return {
-        "model": {
-            "type": "decoder",
-            "bos_token_id": tokenizer.bos,
-            "eos_token_id": list(tokenizer.stop),
-            "pad_token_id": tokenizer.pad,
-            "context_length": limits.context,
-            "vocab_size": config.vocab_size,
-            "decoder": _genai_decoder(config, limits),
-        },
-        "search": {
-            "max_length": limits.context,
-            "chunk_size": limits.chunk,
-            "past_present_share_buffer": True,
-            "do_sample": temperature > 0,
-            "temperature": temperature or 1.0,
-            "top_k": int(tokenizer.sampling["top_k"]) or 1,
-            "top_p": tokenizer.sampling["top_p"],
-            "repetition_penalty": 1.0,
-        },
-    }
-
-
-def _genai_decoder(config: DecoderConfig, limits: Limits) -> dict[str, Any]:
-    """Sizes, names and caches of the graph, for onnxruntime-genai."""
-    attention = config.layers[0]
-    decoder: dict[str, Any] = {
-        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
-        "filename": PROGRAM_FILE,
-        "head_size": attention.head_dim,
-        "hidden_size": config.width,
-        "num_attention_heads": attention.heads,
-        "num_key_value_heads": attention.kv_heads,
-        "num_hidden_layers": len(config.layers),
-        "inputs": {
-            "input_ids": "input_ids",
-            "attention_mask": "attention_mask",
-            "past_key_names": "past_key_values.%d.key",
-            "past_value_names": "past_key_values.%d.value",
-        },
-        "outputs": {
-            "logits": "logits",
-            "present_key_names": "present.%d.key",
-            "present_value_names": "present.%d.value",
-        },
-    }
-    rings = [i for i, layer in enumerate(config.layers) if is_ring(layer, limits)]
-    if rings:
-        decoder["sliding_window"] = {
-            "window_size": config.window,
-            "slide_key_value_cache": False,
-            "slide_inputs": False,
-            "layers": rings,
-            "cache_slack": limits.chunk - 1,
-        }
-    return decoder
 
 
 BACKEND = OnnxBackend()

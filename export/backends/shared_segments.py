@@ -13,10 +13,17 @@ from pathlib import Path
 
 from executorch.exir._serialize.generated.executorch_flatbuffer.DataSegment import DataSegment
 from executorch.exir._serialize.generated.executorch_flatbuffer.Program import Program
+from executorch.exir._serialize.generated.executorch_flatbuffer.SubsegmentOffsets import (
+    SubsegmentOffsets,
+)
 
 _SMALLEST_BYTES = 1 << 20
 _ALIGNMENT = 4096  # what follows stays aligned as it was
-_OFFSET_SLOT = 4  # of DataSegment.offset in its table
+# Slots in their tables (executorch/schema/program.fbs). The generated accessors of child tables
+# work only once executorch has read a program itself.
+_SEGMENTS_SLOT, _CONSTANTS_SLOT = 12, 14  # of Program
+_OFFSET_SLOT = 4  # of DataSegment
+_REFERENCE_BYTES = 4
 # The extended header (executorch/exir/_serialize/_program.py): after 8 bytes of the flatbuffer and
 # 8 of its own come program size, segment base offset and segment data size.
 _BASE_AT, _DATA_SIZE_AT = 24, 32
@@ -43,15 +50,26 @@ def share_segments(path: Path) -> None:
 
 
 def _segments(data: mmap) -> list[_Segment]:
-    program = Program.GetRootAs(data)
-    base = _read(data, _BASE_AT)
-    tables = (program.Segments(index) for index in range(program.SegmentsLength()))
-    return [_Segment(table, base + table.Offset()) for table in tables]
+    program, base, found = Program.GetRootAs(data), _read(data, _BASE_AT), []
+    first = program._tab.Vector(program._tab.Offset(_SEGMENTS_SLOT))
+    for index in range(program.SegmentsLength()):
+        table = DataSegment()
+        table.Init(data, program._tab.Indirect(first + _REFERENCE_BYTES * index))
+        found.append(_Segment(table, base + table.Offset()))
+    return found
+
+
+def _constants(data: mmap) -> SubsegmentOffsets:
+    """Which segment holds the constants, and where each of them begins in it."""
+    program, found = Program.GetRootAs(data), SubsegmentOffsets()
+    at = program._tab.Pos + program._tab.Offset(_CONSTANTS_SLOT)
+    found.Init(data, program._tab.Indirect(at))
+    return found
 
 
 def _shared(data: mmap) -> Iterator[tuple[_Segment, int]]:
     """Segments that lie apart from the constants that they equal, and where those are."""
-    segments, constants = _segments(data), Program.GetRootAs(data).ConstantSegment()
+    segments, constants = _segments(data), _constants(data)
     home = segments[constants.SegmentIndex()]
     end = home.start + home.size
     places = {home.start + constants.Offsets(i) for i in range(constants.OffsetsLength())}

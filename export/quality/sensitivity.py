@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from export.calibrate import DOWN, INPUTS, OUTPUT, LayerMath, Sums
+from export.calibrate import DOWN, INPUTS, OUTPUT, LayerMath, summed
 from export.checkpoint import Checkpoint, open_checkpoint
 from export.decoder.reference import embedded, head_logits, hidden_through
 from export.errors import OptionsError
@@ -195,9 +195,9 @@ def _layers(
     for index in range(len(checkpoint.config.layers)):
         math = LayerMath(checkpoint, index)
         normed = [math.norm(x_TD) for x_TD in hidden]
-        gram_DD = Sums(zip(normed, normed, strict=True)).gram_II
+        gram_DD = summed((x_TD, x_TD) for x_TD in normed)
         inner = [math.inner(x_TD, math.exact) for x_TD in hidden]
-        inner_II = Sums(zip(inner, inner, strict=True)).gram_II
+        inner_II = summed((x_TI, x_TI) for x_TI in inner)
         first, second = math.parts
         grams = dict.fromkeys(INPUTS, gram_DD)
         grams |= {OUTPUT: inner_II[first, first], DOWN: inner_II[second, second]}

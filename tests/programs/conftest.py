@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,8 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         folder.mkdir()
         chosen = find_backend(backend)
         golden = golden_tokens(checkpoint.folder / "tokenizer.json")
-        model = build_quantized(checkpoint, find_recipe(recipe, kv), golden)
+        chosen_recipe = replace(find_recipe(recipe, kv), calibrated=False)
+        model = build_quantized(checkpoint, chosen_recipe, golden)
         traced = trace_model(model, LIMITS, chosen, len(preamble))
         program = chosen.lower(traced, checkpoint.tokenizer)
         program.write(folder)

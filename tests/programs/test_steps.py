@@ -38,7 +38,8 @@ def reference(
 ) -> np.ndarray:
     """Logits_TV of the eager model at every position; -inf where no token is."""
     golden = golden_tokens(checkpoint.folder / "tokenizer.json")
-    model = build_quantized(checkpoint, find_recipe(recipe, kv), golden)
+    chosen = replace(find_recipe(recipe, kv), calibrated=False)
+    model = build_quantized(checkpoint, chosen, golden)
     logits = reference_logits(model, torch.tensor([ids]))[0].numpy()
     logits[:, UNUSED] = -np.inf
     return logits

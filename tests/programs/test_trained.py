@@ -12,15 +12,17 @@ from export.backends import BACKENDS, find_backend
 from export.checkpoint import Checkpoint
 from export.decoder.reference import reference_logits
 from export.golden import golden_tokens
+from export.options import CalibrationOptions, ExportOptions
 from export.parity import KL_SHARE, float_model, measure, tail_logits
 from export.pipeline import ExportedBundle
 from export.quantized import build_quantized
-from quantize.recipe import RECIPES, find_recipe
+from quantize.recipe import find_recipe
 from runtime import Sampler, Session, generate, open_bundle
-from tests.conftest import NANO, UDHR
+from tests.conftest import EXPORTED, NANO, UDHR
 
 TIE = 1e-3
 PROMPT = (UDHR / "en.txt").read_text(encoding="utf-8")[:600]
+GOLDEN = golden_tokens(NANO / "tokenizer.json")
 Exported = Mapping[str, list[ExportedBundle]]
 
 
@@ -76,9 +78,9 @@ def test_greedy_text_is_the_same_from_transformers_eager_and_both_programs(
 @pytest.mark.l3
 @pytest.mark.parametrize("recipe", ["int8", "int4"])
 def test_programs_keep_the_recipe_in_all_languages(
-    nano: Checkpoint, exported: Exported, recipe: str
+    nano: Checkpoint, exported: Exported, calibration: CalibrationOptions, recipe: str
 ) -> None:
-    model = build_quantized(nano, find_recipe(recipe), golden_tokens(NANO / "tokenizer.json"))
+    model = build_quantized(nano, find_recipe(recipe), GOLDEN, calibration)
     sessions = {b.backend: open_bundle(b.path).session() for b in exported[recipe]}
     tokenizer = next(iter(sessions.values())).tokenizer
     figures = {backend: [] for backend in sessions}
@@ -102,12 +104,12 @@ def test_programs_keep_the_recipe_in_all_languages(
 @pytest.mark.l3
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_reference_of_the_other_engine_is_farther(
-    nano: Checkpoint, exported: Exported, backend: str
+    nano: Checkpoint, exported: Exported, calibration: CalibrationOptions, backend: str
 ) -> None:
     """The eager model rounds activations as this engine does: another rounding fits worse."""
     other = next(name for name in BACKENDS if name != backend)
     path = next(b.path for b in exported["int4"] if b.backend == backend)
-    model = build_quantized(nano, find_recipe("int4"), golden_tokens(NANO / "tokenizer.json"))
+    model = build_quantized(nano, find_recipe("int4"), GOLDEN, calibration)
     session = open_bundle(path).session()
     ids = session.tokenizer.encode(PROMPT)
     float_NV = tail_logits(float_model(nano), ids)
@@ -129,7 +131,7 @@ def our_greedy(folder: Path, count: int) -> tuple[list[int], list[int], str]:
 
 
 @pytest.mark.l4
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", EXPORTED)
 def test_onnxruntime_genai_gives_our_tokens(exported: Exported, recipe: str) -> None:
     import onnxruntime_genai
 
@@ -149,7 +151,7 @@ def test_onnxruntime_genai_gives_our_tokens(exported: Exported, recipe: str) -> 
 
 
 @pytest.mark.l4
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", EXPORTED)
 def test_executorch_text_runner_gives_our_text(exported: Exported, recipe: str) -> None:
     import executorch.kernels.quantized  # noqa: F401
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
@@ -168,10 +170,10 @@ def test_executorch_text_runner_gives_our_text(exported: Exported, recipe: str) 
 
 @pytest.mark.l1
 def test_recipe_run_twice_gives_the_same_bytes(nano: Checkpoint, tmp_path: Path) -> None:
-    from export.options import ExportOptions
     from export.pipeline import export_bundle
 
-    options = ExportOptions(backend="onnx", recipe="int4", verify=False)
+    calibration = CalibrationOptions(tokens=2048)  # no folder: both times anew
+    options = ExportOptions(recipe="int4", calibration=calibration, verify=False)
     manifests = [
         (export_bundle(NANO, tmp_path / name, options)[0].path / "manifest.json").read_bytes()
         for name in ("first", "second")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quantize.errors import GroupSizeError, SingularGramError
-from quantize.gptq import quantize_calibrated
+from quantize.gptq import DAMPING, quantize_calibrated
 from quantize.groupwise import QuantizedWeight, dequantize, quantize
 from quantize.precision import Precision
 
@@ -52,10 +52,15 @@ def test_formats_are_those_of_rounding() -> None:
 
 
 def test_near_the_best_of_all_codes() -> None:
-    """Six inputs, scales as found: every combination of codes near the weights is tried."""
+    """Six inputs, scales as found: every combination of codes near the weights is tried.
+
+    Damping is as if more tokens came, of each input alone.
+    """
     generator = torch.Generator().manual_seed(3)
     weight_OI, x_TI = torch.randn(1, 6, generator=generator), correlated(64, 6)
     fitted = quantize_calibrated(weight_OI, x_TI.T @ x_TI, Precision(bits=4, group_size=6))
+    alone = (DAMPING[0] * (x_TI.T @ x_TI).diagonal().mean()).sqrt()
+    x_TI = torch.cat([x_TI, alone * torch.eye(6)])
     scale = fitted.scales_OG.item()
     near = (weight_OI[0] / scale).floor()
     choices = [[near[i] + step for step in (-2, -1, 0, 1, 2, 3)] for i in range(6)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.backends import BACKENDS
-from export.options import ExportOptions, VocabularyOptions
-from export.pipeline import ExportedBundle, export_bundle
+from export.backends import BACKENDS, find_backend
+from export.options import CalibrationOptions, ExportOptions, VocabularyOptions
+from export.pipeline import export_bundle
 from export.texts import evaluation_texts
 from export.verify import verify_bundle
 from runtime import Bundle, open_bundle
@@ -17,27 +17,37 @@ from tests.conftest import NANO
 
 LANGUAGES = ("sw", "en")
 PROMPT = "Watu wote wamezaliwa huru, hadhi na haki zao ni sawa. " * 12
-RECIPES = ("int8", "int4")
-Folders = Mapping[tuple[str, str], Path]
+RECIPES = ("fp32", "int4")
+Folders = Mapping[tuple[str, str, str], Path]
+Trimmed = Mapping[tuple[str, str], Path]
 
 
 @pytest.fixture(scope="module")
-def trimmed(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Recipe and engine -> nano with the words of Swahili and English, as `exported` else."""
-    folder = tmp_path_factory.mktemp("trimmed")
-    options = {
-        recipe: ExportOptions(
-            backend="both",
-            recipe=recipe,
-            chunk=64,
-            vocabulary=VocabularyOptions(languages=LANGUAGES),
-        )
-        for recipe in RECIPES
-    }
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Recipe, `keep` and engine -> nano for Swahili and English, with all its words and without."""
+    folder, work = (tmp_path_factory.mktemp(name) for name in ("trimmed", "work"))
+    calibration = CalibrationOptions(tokens=2048, work=work)  # one for both, to prove it is
+    found = {}
+    for recipe in RECIPES:
+        for keep in ("all", "safe"):
+            options = ExportOptions(
+                backend="both",
+                recipe=recipe,
+                chunk=64,
+                vocabulary=VocabularyOptions(languages=LANGUAGES, keep=keep),
+                calibration=calibration,
+                verify=recipe != "fp32",
+            )
+            for bundle in export_bundle(NANO, folder / recipe / keep, options):
+                found[recipe, keep, bundle.backend] = bundle.path
+    return found
+
+
+@pytest.fixture(scope="module")
+def trimmed(folders: Folders) -> Trimmed:
+    """Recipe and engine -> the bundle without other languages' words."""
     return {
-        (recipe, bundle.backend): bundle.path
-        for recipe in RECIPES
-        for bundle in export_bundle(NANO, folder / recipe, options[recipe])
+        (recipe, name): path for (recipe, keep, name), path in folders.items() if keep == "safe"
     }
 
 
@@ -51,10 +61,9 @@ def kept_of(bundle: Bundle) -> list[int]:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_logits_of_kept_tokens_are_the_whole_bundles_to_the_bit(
-    exported: Mapping[str, list[ExportedBundle]], trimmed: Folders, recipe: str, backend: str
+    folders: Folders, recipe: str, backend: str
 ) -> None:
-    whole = open_bundle(next(b.path for b in exported[recipe] if b.backend == backend))
-    own = open_bundle(trimmed[recipe, backend])
+    whole, own = (open_bundle(folders[recipe, keep, backend]) for keep in ("all", "safe"))
     kept = kept_of(own)
     new = {old: row for row, old in enumerate(kept)}
     sessions = whole.session(), own.session()
@@ -73,7 +82,7 @@ def test_logits_of_kept_tokens_are_the_whole_bundles_to_the_bit(
 
 @pytest.mark.l4
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_onnxruntime_genai_runs_it(trimmed: Folders, recipe: str) -> None:
+def test_onnxruntime_genai_runs_it(trimmed: Trimmed, recipe: str) -> None:
     import onnxruntime_genai
 
     from tests.programs.test_trained import greedy
@@ -98,7 +107,7 @@ def test_onnxruntime_genai_runs_it(trimmed: Folders, recipe: str) -> None:
 
 @pytest.mark.l4
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_executorch_text_runner_runs_it(trimmed: Folders, recipe: str) -> None:
+def test_executorch_text_runner_runs_it(trimmed: Trimmed, recipe: str) -> None:
     import executorch.kernels.quantized  # noqa: F401
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
     from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner
@@ -118,7 +127,7 @@ def test_executorch_text_runner_runs_it(trimmed: Folders, recipe: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_a_bundle_says_of_it(trimmed: Folders, backend: str) -> None:
+def test_what_a_bundle_says_of_it(trimmed: Trimmed, backend: str) -> None:
     folder = trimmed["int4", backend]
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     said = manifest["vocabulary"]
@@ -131,28 +140,25 @@ def test_what_a_bundle_says_of_it(trimmed: Folders, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_it_is_smaller_by_the_rows_that_went(
-    exported: Mapping[str, list[ExportedBundle]], trimmed: Folders, backend: str
-) -> None:
+def test_it_is_smaller_by_the_rows_that_went(folders: Folders, backend: str) -> None:
     def size(folder: Path) -> int:
         names = ("model.onnx.data", "model.pte")
         return sum((folder / name).stat().st_size for name in names if (folder / name).exists())
 
-    whole = next(b.path for b in exported["int4"] if b.backend == backend)
-    own = trimmed["int4", backend]
+    whole, own = (folders["int4", keep, backend] for keep in ("all", "safe"))
     gone = 10240 - open_bundle(own).manifest.model.vocab_size
-    copies = {"onnx": 1, "executorch": 2}[backend]  # a tied table
+    copies = find_backend(backend).table_copies()
     assert size(whole) - size(own) >= 0.95 * copies * gone * 256
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_it_verifies_against_the_whole_checkpoint(trimmed: Folders, backend: str) -> None:
+def test_it_verifies_against_the_whole_checkpoint(trimmed: Trimmed, backend: str) -> None:
     checks = verify_bundle(trimmed["int4", backend], NANO)
     assert all(check.ok for check in checks), checks
     assert len(checks) > 5
 
 
-def test_evaluation_says_what_the_trim_costs(trimmed: Folders) -> None:
+def test_evaluation_says_what_the_trim_costs(trimmed: Trimmed) -> None:
     from export.progress import Silent
     from export.quality.evaluate import EvaluateOptions, evaluate_bundle
 

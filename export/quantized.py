@@ -95,6 +95,9 @@ def _fitted(
     checkpoint: Checkpoint, recipe: Recipe, calibration: CalibrationOptions, progress: Progress
 ) -> dict[str, Weight]:
     sequences = calibration_sequences(checkpoint, calibration)
+    texts = calibration_texts(calibration.texts)
+    if silent := [code for code in calibration.languages if code not in texts]:
+        progress.note(f"there is no calibration text of {', '.join(silent)}; it does not weigh")
     store = None
     if calibration.work:
         store = FittedStore(calibration.work, store_key(checkpoint, recipe, sequences))

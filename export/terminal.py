@@ -88,6 +88,7 @@ def print_manifest(bundle: Bundle) -> None:
         "engine": manifest.engine,
         "model": f"{model.model_type}, {model.parameters:,} parameters, {model.layers} layers"
         + window,
+        "vocabulary": _vocabulary(manifest.vocabulary, model.vocab_size),
         "recipe": f"{manifest.recipe['name']}, caches in "
         + "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache)),
         "context": f"{manifest.limits.context} tokens, in chunks of {manifest.limits.chunk}",
@@ -104,6 +105,13 @@ def print_manifest(bundle: Bundle) -> None:
     for name, text in rows.items():
         table.add_row(f"[bold]{name}", text)
     Console().print(table)
+
+
+def _vocabulary(trim: Mapping[str, Any] | None, rows: int) -> str:
+    """How many rows the table has, and what of a larger one they are."""
+    if not trim:
+        return f"{rows:,} rows"
+    return f"{rows:,} of {trim['rows']:,} rows for {', '.join(trim['languages'])} ({trim['keep']})"
 
 
 def _by_language(quality: Mapping[str, Any] | None) -> str:

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from export.bpe import BYTES, BytePairs
@@ -146,3 +148,35 @@ def test_templates_get_new_ids() -> None:
     )
     trimmed = pairs.trimmed([*range(257), 258])
     assert Tokenizer.from_str(json.dumps(trimmed)).encode("ab").ids == [257, 256]
+
+
+@st.composite
+def grown_merges(draw: st.DrawFn) -> list[list[str]]:
+    """Merges over few letters, each of tokens made before, so that many ways lead to one token."""
+    tokens, merges = ["a", "b", "c"], []
+    for _ in range(draw(st.integers(1, 14))):
+        pair = [draw(st.sampled_from(tokens)), draw(st.sampled_from(tokens))]
+        if pair not in merges:
+            merges.append(pair)
+            tokens = list(dict.fromkeys([*tokens, "".join(pair)]))
+    return merges
+
+
+@given(grown_merges(), st.data())
+@settings(max_examples=400, deadline=None)
+def test_any_tokenizer_keeps_the_tokens_of_texts_that_lose_none(
+    merges: list[list[str]], data: st.DataObject
+) -> None:
+    pairs = BytePairs.of(small(merges))
+    made = sorted({"".join(pair) for pair in merges})
+    wanted = data.draw(st.lists(st.sampled_from(made), unique=True))
+    kept = sorted(pairs.ids[token] for token in pairs.closed(wanted) | set(BYTES))
+    new = {old: row for row, old in enumerate(kept)}
+    whole, own = (
+        Tokenizer.from_str(json.dumps(each)) for each in (pairs.definition, pairs.trimmed(kept))
+    )
+    text = data.draw(st.text("abc", max_size=24))
+    before, after = whole.encode(text).ids, own.encode(text).ids
+    assert own.decode(after) == text
+    if all(id_ in new for id_ in before):
+        assert after == [new[id_] for id_ in before]

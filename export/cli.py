@@ -34,6 +34,8 @@ _EXTRA = (
     "onnxscript",
     "safetensors",
     "langcodes",
+    "language_data",
+    "fontTools",
 )
 
 app = typer.Typer(

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from export.languages import LANGUAGES, NOT_RANKED
 from export.probe import Logits, kl, log_softmax
-from export.quality.regional import TrimFigures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +33,21 @@ class LanguageFigures:
     nats_per_byte: float
     reference_nats_per_token: float
     collapse_rate: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrimFigures:
+    """What a trimmed vocabulary costs one language.
+
+    tokens_before, tokens: of its text, with the whole vocabulary and the trimmed one. growth: share
+    of tokens more than before. dropped_mass: mean probability of all tokens that are gone, at
+    positions of the text.
+    """
+
+    tokens_before: int
+    tokens: int
+    growth: float
+    dropped_mass: float
 
 
 @dataclass(frozen=True, kw_only=True)

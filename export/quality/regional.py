@@ -6,7 +6,6 @@ V vocabulary rows.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 
@@ -14,21 +13,7 @@ from export.checkpoint import Checkpoint
 from export.decoder.reference import head_logits, reference_hidden
 from export.golden import hugging_face_encoder
 from export.parity import float_model
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrimFigures:
-    """One language.
-
-    tokens_before, tokens: of its text, with the whole vocabulary and the trimmed one. growth: share
-    of tokens more than before. dropped_mass: mean probability of all tokens that are gone, at
-    positions of the text.
-    """
-
-    tokens_before: int
-    tokens: int
-    growth: float
-    dropped_mass: float
+from export.quality.figures import TrimFigures
 
 
 def trim_figures(

@@ -50,6 +50,7 @@ def test_every_language_has_a_script_that_is_not_common() -> None:
         (b"a" + "न".encode()[:2], False),
         ("ก".encode()[:2] + b"a", False),
         ("я".encode()[:1], False),
+        ("𓀀".encode()[1:] + b"1", False),
         (b"\xff", False),
         (b"\x80\x80\x80\x80", False),
         (b"", False),

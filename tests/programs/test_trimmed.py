@@ -15,16 +15,16 @@ from export.verify import verify_bundle
 from runtime import Bundle, open_bundle
 from tests.conftest import NANO
 
-LANGUAGES = ("sw", "en")
-PROMPT = "Watu wote wamezaliwa huru, hadhi na haki zao ni sawa. " * 12
-RECIPES = ("fp32", "int4")
+LANGUAGES = ("hi",)  # 1,513 tokens: an odd number, which kernels sum in another order
+PROMPT = "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता प्राप्त है। " * 8
+RECIPES = ("int4",)
 Folders = Mapping[tuple[str, str, str], Path]
 Trimmed = Mapping[tuple[str, str], Path]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Recipe, `keep` and engine -> nano for Swahili and English, with all its words and without."""
+    """Recipe, `keep` and engine -> nano for Hindi, with all its words and with its own alone."""
     folder, work = (tmp_path_factory.mktemp(name) for name in ("trimmed", "work"))
     calibration = CalibrationOptions(tokens=2048, work=work)  # one for both, to prove it is
     found = {}
@@ -36,7 +36,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
                 chunk=64,
                 vocabulary=VocabularyOptions(languages=LANGUAGES, keep=keep),
                 calibration=calibration,
-                verify=recipe != "fp32",
             )
             for bundle in export_bundle(NANO, folder / recipe / keep, options):
                 found[recipe, keep, bundle.backend] = bundle.path
@@ -168,6 +167,6 @@ def test_evaluation_says_what_the_trim_costs(trimmed: Trimmed) -> None:
     assert quality.trim and quality.trim.keys() == set(LANGUAGES)
     for row in quality.trim.values():
         assert row.growth == 0 and row.tokens > 1000
-        assert 0.005 < row.dropped_mass < 0.2
-    assert quality.as_json()["trim"]["sw"]["growth"] == 0
+        assert 0.001 < row.dropped_mass < 0.2
+    assert quality.as_json()["trim"]["hi"]["growth"] == 0
     assert quality.short()["most_token_growth"] == 0

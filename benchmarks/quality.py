@@ -7,6 +7,7 @@ Usage: python -m benchmarks.quality SRC --out DIR
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -69,7 +70,7 @@ class Row:
         return Point(name=name, weights_bytes=self.weights_bytes, mean_kl=self.mean_kl, ours=ours)
 
 
-def judge_peers(reference: Reference, out: Path, progress: Progress) -> Iterator[Row]:
+def judge_peers(reference: Reference, out: Path, threads: int, progress: Progress) -> Iterator[Row]:
     """llama.cpp's files of the reference's checkpoint; raises DisagreementError."""
     for kind in (FLOAT_TYPE, *QUANTIZED_TYPES):
         path = out / f"{kind}.gguf"
@@ -77,7 +78,7 @@ def judge_peers(reference: Reference, out: Path, progress: Progress) -> Iterator
             progress.stage(f"{kind}: convert")
             convert(reference.checkpoint.folder, path, kind)
         context = reference.hidden_LTD.shape[1] + 1
-        runner = LlamaRunner(Loading(path=path, context=context, threads=2))
+        runner = LlamaRunner(Loading(path=path, context=context, threads=threads))
         size = runner.facts.model_bytes
         row = _judged(reference, (kind, _PEER, size), _llama_steps(runner), progress)
         if kind == FLOAT_TYPE and row.mean_kl > AGREES:
@@ -89,7 +90,7 @@ def judge_peers(reference: Reference, out: Path, progress: Progress) -> Iterator
 
 
 def judge_recipe(
-    reference: Reference, options: ExportOptions, out: Path, progress: Progress
+    reference: Reference, options: ExportOptions, out: Path, threads: int, progress: Progress
 ) -> Iterator[Row]:
     """Our bundles of one recipe, by both engines."""
     recipe = options.find_recipe()
@@ -98,7 +99,7 @@ def judge_recipe(
     for backend in BACKENDS:
         bundle = open_bundle(target / backend)
         size = weights_bytes(reference.checkpoint.config, recipe, find_backend(backend))
-        steps = bundle_steps(bundle.session())
+        steps = bundle_steps(bundle.session(threads=threads))
         yield _judged(reference, (recipe.name, backend, size), steps, progress)
 
 
@@ -159,14 +160,14 @@ def print_rows(rows: Sequence[Row]) -> None:
     Console().print(table)
 
 
-def plot_rows(rows: Sequence[Row], path: Path) -> None:
+def plot_points(points: Sequence[Point], path: Path) -> None:
     """Write a PNG of KL against bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    draw_points(figure.add_subplot(), [row.point for row in rows if row.name != FLOAT_TYPE])
+    draw_points(figure.add_subplot(), points)
     figure.savefig(path, dpi=150)
 
 
@@ -190,20 +191,23 @@ def quality(
         with shown_progress() as progress:
             checkpoint = open_checkpoint(source)
             progress.stage("fp32 by language")
+            threads = len(os.sched_getaffinity(0))
             reference = Reference.of(checkpoint, options, checkpoint.config.max_context)
-            rows = list(judge_peers(reference, out, progress))
+            rows = list(judge_peers(reference, out, threads, progress))
             for recipe in recipes.split(","):
                 calibration = CalibrationOptions(tokens=calibration_tokens)
                 chosen = ExportOptions(
                     backend="both", recipe=recipe, calibration=calibration, force=True
                 )
-                rows += judge_recipe(reference, chosen, out, progress)
+                rows += judge_recipe(reference, chosen, out, threads, progress)
     except (DisagreementError, ExportError, QuantizeError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
     rows = with_shares(rows)
-    (out / "quality.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    plot_rows(rows, out / "quality.png")
+    points = [row.point for row in rows if row.name != FLOAT_TYPE]
+    report = {"rows": list(map(asdict, rows)), "points": list(map(asdict, points))}
+    (out / "quality.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    plot_points(points, out / "quality.png")
     print_rows(rows)
 
 

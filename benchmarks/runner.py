@@ -17,10 +17,6 @@ from numpy.typing import NDArray
 from runtime import EngineMissingError, Manifest, open_bundle
 from runtime.engines import Engine, load_engine
 
-# Engines whose programs hold a tied table twice: one copy is read whole by the head, of the other
-# only the rows that are looked up.
-_LOOKUP_COPIES: Mapping[str, int] = {"onnx": 0, "executorch": 1}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
@@ -102,7 +98,7 @@ class BundleRunner:
             parameters=model.parameters,
             vocab_size=model.vocab_size,
             context=manifest.limits.context,
-            weights_read_bytes=model_bytes - _lookup_bytes(manifest),
+            weights_read_bytes=model_bytes,
             layers=tuple(
                 KvLayer(
                     window=model.window if shape.slots < manifest.limits.context else None,
@@ -151,15 +147,6 @@ def program_bytes(manifest: Manifest) -> int:
     return sum(
         entry.bytes for name, entry in manifest.files.items() if name.startswith(manifest.program)
     )
-
-
-def _lookup_bytes(manifest: Manifest) -> int:
-    """Bytes of the table that only lookups read; its scales, 4 bytes a row, are left out."""
-    weights = manifest.recipe.get("weights", {})
-    table = weights.get("head") or weights.get("tables")
-    bits = table["bits"] if table else 32
-    values = manifest.model.vocab_size * manifest.model.width
-    return _LOOKUP_COPIES[manifest.engine] * values * bits // 8
 
 
 @dataclass(frozen=True, kw_only=True)

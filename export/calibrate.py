@@ -22,8 +22,7 @@ from export.errors import CalibrationError
 from export.fitted_store import FittedStore, Streams
 from quantize.errors import SingularGramError
 from quantize.gptq import quantize_calibrated
-from quantize.groupwise import dequantize, quantize
-from quantize.quantizer import Weight
+from quantize.groupwise import QuantizedWeight, dequantize, quantize
 from quantize.recipe import Recipe
 from quantize.roles import place_of
 
@@ -88,7 +87,7 @@ class _Fitting:
         self.math = LayerMath(checkpoint, index)
         places = {name: place_of(full, checkpoint.kinds) for name, full in self.math.names.items()}
         self._precisions = {name: recipe.precision(place) for name, place in places.items()}
-        self.weights: dict[str, Weight] = {}
+        self.weights: dict[str, QuantizedWeight] = {}
         self.used: dict[str, Tensor] = {}
 
     def inputs(self, gram_DD: Tensor, missed_DD: Tensor) -> None:
@@ -105,15 +104,16 @@ class _Fitting:
         self._fit(DOWN, gram_II[second, second], left_DI)
 
     def _fit(self, name: str, gram_II: Tensor, pull_OI: Tensor) -> None:
-        weight: Weight = self.math.exact[name]
-        precision, self.used[name] = self._precisions[name], self.math.exact[name]
-        if precision is not None:
-            try:
-                weight = quantize_calibrated(self.math.exact[name], gram_II, precision, pull_OI)
-            except SingularGramError:  # too little text says less than the weights themselves
-                weight = quantize(self.math.exact[name], precision)
-            self.used[name] = dequantize(weight)
-        self.weights[self.math.names[name]] = weight
+        exact_OI, precision = self.math.exact[name], self._precisions[name]
+        if precision is None:
+            self.used[name] = exact_OI
+            return
+        try:
+            weight = quantize_calibrated(exact_OI, gram_II, precision, pull_OI)
+            self.weights[self.math.names[name]] = weight
+        except SingularGramError:  # the quantizer rounds what is left out, and reports it
+            weight = quantize(exact_OI, precision)
+        self.used[name] = dequantize(weight)
 
 
 @torch.no_grad()
@@ -123,7 +123,7 @@ def fit_layers(
     sequences: Sequence[Sequence[int]],
     store: FittedStore | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> dict[str, Weight]:
+) -> dict[str, QuantizedWeight]:
     """Fitted weights of all layers by name; `advance` is called once a layer.
 
     store: keeps every layer, and what it already holds is not done again. Raises CalibrationError
@@ -131,7 +131,7 @@ def fit_layers(
     """
     done = store.done if store else 0
     streams = store.streams() if store and done else first_streams(checkpoint, recipe, sequences)
-    found: dict[str, Weight] = {}
+    found: dict[str, QuantizedWeight] = {}
     for index in range(len(checkpoint.config.layers)):
         if store and index < done:
             layer = store.layer(index)
@@ -164,7 +164,7 @@ def first_streams(
 @torch.no_grad()
 def fit_layer(
     checkpoint: Checkpoint, recipe: Recipe, index: int, streams: Streams
-) -> tuple[dict[str, Weight], Streams]:
+) -> tuple[dict[str, QuantizedWeight], Streams]:
     """Weights of layer `index`, by their names in the checkpoint, and the streams after it."""
     fitting = _Fitting(checkpoint, recipe, index)
     math, used = fitting.math, fitting.used

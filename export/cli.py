@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from export.cli_languages import Keep, Languages, VocabularyTexts, variants, vocabulary_options
-from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
+from export.cli_quality import (
+    Budget,
+    BundleFolder,
+    Json,
+    Losses,
+    RecipeName,
+    Source,
+    Texts,
+    evaluate,
+    print_json,
+    sensitivity,
+    show_recipe,
+    within,
+)
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
@@ -23,7 +36,6 @@ from runtime import RunError
 
 if TYPE_CHECKING:
     from export.parity import Parity
-    from quantize.recipe import Recipe
 
 _EXTRA = (
     "torch",
@@ -46,9 +58,6 @@ app = typer.Typer(
 )
 
 BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or both.")]
-RecipeName = Annotated[
-    str, typer.Option("--recipe", metavar="NAME|FILE.json", help="fp32, int8, int4, int4-small ...")
-]
 KvName = Annotated[
     str | None,
     typer.Option("--kv", help="Caches: fp32 or int8.", show_default="int8 at int4, else fp32"),
@@ -59,14 +68,6 @@ Context = Annotated[
 ]
 Chunk = Annotated[int, typer.Option(help="Tokens a step may take; longer prompts are cut.")]
 Verify = Annotated[bool, typer.Option(help="Check the program against the model.")]
-Budget = Annotated[
-    str | None,
-    typer.Option(metavar="SIZE", help="2.0GB: choose bits weight by weight, to lose least."),
-]
-Losses = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.json", help="With --budget: what `sensitivity` measured."),
-]
 Calibrate = Annotated[
     bool, typer.Option(help="Fit weights to text where the recipe says so; hours at full size.")
 ]
@@ -118,8 +119,10 @@ def export(
 
     Example: tinyaya-export export tiny-aya-global --out aya --backend both
     """
+    from export.checkpoint import open_checkpoint
     from export.pipeline import export_bundle
     from export.terminal import shown_progress
+    from export.vocabulary import trimmed
 
     options = ExportOptions(
         backend=backend,
@@ -135,7 +138,9 @@ def export(
         force=force,
     )
     if budget:
-        options = replace(options, recipe=_within(budget, source, options, losses))
+        checkpoint = trimmed(open_checkpoint(source), options, Silent())
+        chosen = within(budget, checkpoint, recipe, losses, options.fitted_to())
+        options = replace(options, recipe=chosen)
     with shown_progress() as progress:
         bundles = export_bundle(source, out, options, progress)
     if as_json:
@@ -305,9 +310,7 @@ def demo(
     source: Annotated[Path, typer.Argument(metavar="[SRC]", help="Checkpoint.")] = Path(
         "tests/assets/nano"
     ),
-    texts: Annotated[Path, typer.Option(help="One text file a language.")] = Path(
-        "tests/assets/udhr"
-    ),
+    texts: Texts = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the bundles go.")] = Path("demo"),
     as_json: Json = False,
 ) -> None:
@@ -330,22 +333,8 @@ def demo(
 
 app.command()(evaluate)
 app.command()(sensitivity)
+app.command("recipe")(show_recipe)
 app.command()(variants)
-
-
-def _within(size: str, source: Path, options: ExportOptions, losses: Path | None) -> "Recipe":
-    """The recipe that loses least within `size`; prints its table."""
-    from export.checkpoint import open_checkpoint
-    from export.quality.budget_recipe import find_budget_recipe
-    from export.terminal import print_choice, shown_progress
-    from export.vocabulary import trimmed
-
-    base, fitted_to = str(options.recipe), options.fitted_to()
-    with shown_progress() as progress:
-        checkpoint = trimmed(open_checkpoint(source), options, Silent())
-        recipe = find_budget_recipe(checkpoint, base, size, losses, fitted_to, progress)
-    print_choice(recipe)
-    return recipe
 
 
 def _preamble_text(value: str | None) -> str | None:

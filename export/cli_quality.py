@@ -3,9 +3,14 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from export.checkpoint import Checkpoint
+    from export.options import CalibrationOptions
+    from quantize.recipe import Recipe
 
 Source = Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face checkpoint folder.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Bundle folder.")]
@@ -13,6 +18,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Texts = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="One text a language.", show_default="shipped texts"),
+]
+
+
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="NAME|FILE.json", help="fp32, int8, int4, int4-small ...")
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="2.0GB: choose bits weight by weight, to lose least."),
+]
+Losses = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", help="With --budget: what `sensitivity` measured."),
 ]
 
 
@@ -28,6 +46,10 @@ def evaluate(
     tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
     sentences: Annotated[int, typer.Option(help="Continued of each language; 0: none.")] = 2,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(metavar="quality.json", help="With --html: what to compare with."),
+    ] = None,
     store: Annotated[bool, typer.Option(help="Keep the means in the bundle.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -37,7 +59,7 @@ def evaluate(
     """
     from export.bundle_writer import store_quality
     from export.quality.evaluate import EvaluateOptions, evaluate_bundle
-    from export.quality.page import render_page
+    from export.quality.page import read_points, render_page
     from export.terminal import print_quality, shown_progress
     from export.terminal_languages import print_trim
 
@@ -47,7 +69,8 @@ def evaluate(
     if store:
         store_quality(bundle, quality.short())
     if html:
-        html.write_text(render_page(str(bundle), quality), encoding="utf-8")
+        points = read_points(compare) if compare else ()
+        html.write_text(render_page(str(bundle), quality, points), encoding="utf-8")
     if as_json:
         print_json(quality.as_json())
     else:
@@ -83,3 +106,49 @@ def sensitivity(
         print_json(asdict(report))
     else:
         print_sensitivity(report)
+
+
+def show_recipe(
+    name: RecipeName = "int4",
+    source: Annotated[
+        Path | None, typer.Option("--source", metavar="SRC", help="With --budget: the checkpoint.")
+    ] = None,
+    budget: Budget = None,
+    losses: Losses = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write it there.")] = None,
+) -> None:
+    """Show a recipe as JSON, to change it and give it to `export --recipe FILE.json`.
+
+    Example: tinyaya-export recipe --recipe int4 --out mine.json
+    """
+    from export.checkpoint import open_checkpoint
+    from export.errors import OptionsError
+    from export.options import CalibrationOptions
+    from quantize.recipe import find_recipe, write_recipe
+
+    if budget and not source:
+        raise OptionsError("--budget needs the checkpoint whose weights it chooses for: --source")
+    found = find_recipe(name)
+    if budget and source:
+        found = within(budget, open_checkpoint(source), name, losses, CalibrationOptions())
+    if out:
+        write_recipe(out, found)
+    else:
+        print_json(found.as_json())
+
+
+def within(
+    size: str,
+    checkpoint: "Checkpoint",
+    base: str,
+    losses: Path | None,
+    calibration: "CalibrationOptions",
+) -> "Recipe":
+    """The recipe that loses least within `size`; prints its table."""
+    from export.quality.budget_recipe import find_budget_recipe
+    from export.terminal import print_choice, shown_progress
+
+    with shown_progress() as progress:
+        recipe = find_budget_recipe(checkpoint, base, size, losses, calibration, progress)
+    print_choice(recipe)
+    return recipe

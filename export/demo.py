@@ -10,7 +10,6 @@ from time import perf_counter
 from export.backends import BACKENDS, find_backend
 from export.checkpoint import Checkpoint, open_checkpoint
 from export.decoder.config import DecoderConfig
-from export.errors import OptionsError
 from export.golden import golden_tokens
 from export.options import CalibrationOptions, ExportOptions
 from export.parity import KL_SHARE, Parity, float_model, measure, tail_logits
@@ -18,6 +17,7 @@ from export.pipeline import export_bundle
 from export.probe import SINGLE_STEPS, Check, Logits
 from export.progress import Progress
 from export.quantized import build_quantized
+from export.texts import evaluation_texts
 from quantize.quantizer import QuantizedModel
 from quantize.recipe import find_recipe
 from runtime import Bundle, Sampler, Session, complete, open_bundle
@@ -71,10 +71,10 @@ class _Text:
     float_NV: Logits
 
 
-def run_demo(source: Path, texts: Path, out: Path, progress: Progress) -> DemoResult:
+def run_demo(source: Path, texts: Path | None, out: Path, progress: Progress) -> DemoResult:
     """Export `source` at each recipe to both engines below `out` and measure them.
 
-    texts: a folder of <language>.txt. Raises ExportError.
+    texts: see `evaluation_texts`. Raises ExportError.
     """
     checkpoint = open_checkpoint(source)
     golden = golden_tokens(source / "tokenizer.json")
@@ -103,17 +103,14 @@ def run_demo(source: Path, texts: Path, out: Path, progress: Progress) -> DemoRe
     )
 
 
-def _judged_texts(checkpoint: Checkpoint, texts: Path, bundle: Bundle) -> list[_Text]:
+def _judged_texts(checkpoint: Checkpoint, texts: Path | None, bundle: Bundle) -> list[_Text]:
     """A stretch of each language, past the window, with the unquantized model's logits."""
-    paths = sorted(texts.glob("*.txt"))
-    if not paths:
-        raise OptionsError(f"{texts} holds no <language>.txt; use --texts DIR")
     length = min(
         (checkpoint.config.window or 0) + SINGLE_STEPS + 16, bundle.manifest.limits.context
     )
     judged = []
-    for path in paths:
-        ids = bundle.tokenizer.encode(path.read_text(encoding="utf-8"))[:length]
+    for text in evaluation_texts(texts).values():
+        ids = bundle.tokenizer.encode(text)[:length]
         judged.append(_Text(ids=ids, float_NV=tail_logits(float_model(checkpoint), ids)))
     return judged
 

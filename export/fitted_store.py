@@ -17,7 +17,6 @@ from torch import Tensor
 from export.checkpoint import Checkpoint
 from export.errors import OptionsError
 from quantize.groupwise import QuantizedWeight
-from quantize.quantizer import Weight
 from quantize.recipe import Recipe
 
 _KEY = "calibration.json"
@@ -60,7 +59,7 @@ class FittedStore:
         ]
         return max(found, default=0)
 
-    def layer(self, index: int) -> dict[str, Weight]:
+    def layer(self, index: int) -> dict[str, QuantizedWeight]:
         """Weights of a finished layer."""
         tensors = load_file(self._path("layer", index))
         names = {name.rsplit(":", 1)[0] for name in tensors}
@@ -73,7 +72,7 @@ class FittedStore:
         exact, fitted = ([tensors[f"{name}:{row}"] for row in rows] for name in _STREAMS)
         return Streams(exact=exact, fitted=fitted)
 
-    def save(self, index: int, layer: Mapping[str, Weight], streams: Streams) -> None:
+    def save(self, index: int, layer: Mapping[str, QuantizedWeight], streams: Streams) -> None:
         """Keep layer `index`, and the streams after it instead of those before it."""
         tensors = {key: value for name in layer for key, value in _tensors(name, layer[name])}
         _written(self._path("layer", index), lambda part: save_file(tensors, part))
@@ -107,17 +106,13 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _tensors(name: str, weight: Weight) -> list[tuple[str, Tensor]]:
-    if isinstance(weight, Tensor):
-        return [(f"{name}:float", weight)]
+def _tensors(name: str, weight: QuantizedWeight) -> list[tuple[str, Tensor]]:
     bits = torch.tensor(weight.bits)
     return [(f"{name}:codes", weight.codes_OI), (f"{name}:scales", weight.scales_OG),
             (f"{name}:bits", bits)]  # fmt: skip
 
 
-def _weight(name: str, tensors: Mapping[str, Tensor]) -> Weight:
-    if f"{name}:float" in tensors:
-        return tensors[f"{name}:float"]
+def _weight(name: str, tensors: Mapping[str, Tensor]) -> QuantizedWeight:
     codes_OI, scales_OG, bits = (tensors[f"{name}:{part}"] for part in ("codes", "scales", "bits"))
     return QuantizedWeight(codes_OI=codes_OI, scales_OG=scales_OG, bits=int(bits))
 

@@ -19,7 +19,7 @@ from export.preamble import find_preamble, longest_preamble
 from export.probe import SINGLE_STEPS, probe_length
 from quantize.groupwise import CHUNK_VALUES
 from quantize.recipe import Recipe
-from quantize.roles import LayerKind, Role, place_of
+from quantize.roles import LayerKind, place_of
 
 _FLOAT_BYTES = 4
 _SEARCH_COPIES = 5  # of a chunk of values, while its scales are searched
@@ -123,12 +123,10 @@ def _logits_bytes(config: DecoderConfig) -> int:
 
 def weights_bytes(config: DecoderConfig, recipe: Recipe, backend: Backend) -> int:
     """Bytes of all weights as this backend stores them."""
-    total = 0
-    for name, shape in tensor_shapes(config).items():
-        place = place_of(name, config.kinds)
-        copies = backend.table_copies() if config.tied and place.role is Role.EMBEDDING else 1
-        total += copies * backend.stored_bytes(shape, recipe.precision(place))
-    return total
+    return sum(
+        backend.stored_bytes(shape, recipe.precision(place_of(name, config.kinds)))
+        for name, shape in tensor_shapes(config).items()
+    )
 
 
 def kv_cache_bytes(config: DecoderConfig, limits: Limits, recipe: Recipe) -> int:

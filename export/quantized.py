@@ -20,8 +20,8 @@ from export.golden import TOKENIZER_FILE, Golden, golden_tokens, hugging_face_en
 from export.options import CalibrationOptions
 from export.progress import Progress, Silent
 from export.texts import calibration_texts, sequences_of, weights_of
-from quantize.groupwise import quantize
-from quantize.quantizer import QuantizedModel, Weight, quantize_model
+from quantize.groupwise import QuantizedWeight, quantize
+from quantize.quantizer import QuantizedModel, quantize_model
 from quantize.recipe import Recipe
 from quantize.roles import place_of
 
@@ -40,7 +40,7 @@ def build_quantized(
 ) -> QuantizedModel[DecoderConfig]:
     """Quantize the weights; scales of 8-bit caches come from texts in all golden languages."""
     progress, whole = progress or Silent(), checkpoint.whole
-    fitted: dict[str, Weight] = {}
+    fitted: dict[str, QuantizedWeight] = {}
     if recipe.calibrated:
         fitted = _fitted(whole, recipe, calibration or CalibrationOptions(), progress)
     advance = progress.stage("quantize", len(checkpoint.names))
@@ -93,7 +93,7 @@ def calibration_length(checkpoint: Checkpoint) -> int:
 
 def _fitted(
     checkpoint: Checkpoint, recipe: Recipe, calibration: CalibrationOptions, progress: Progress
-) -> dict[str, Weight]:
+) -> dict[str, QuantizedWeight]:
     sequences = calibration_sequences(checkpoint, calibration)
     texts = calibration_texts(calibration.texts)
     if silent := [code for code in calibration.languages if code not in texts]:

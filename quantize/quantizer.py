@@ -11,7 +11,7 @@ from quantize.cache_scales import CacheScales
 from quantize.groupwise import QuantizedWeight, dequantize, quantize
 from quantize.recipe import Recipe
 from quantize.report import RoleReport
-from quantize.roles import LayerKind, Role, place_of
+from quantize.roles import PROJECTIONS, LayerKind, Role, place_of
 
 Weight = Tensor | QuantizedWeight
 _BLOCK_ROWS = 4096
@@ -59,38 +59,53 @@ def quantize_model(
 ) -> QuantizedModel[Config]:
     """Quantize every tensor of `model` by `recipe`; `advance` is called once a tensor.
 
-    fitted: weights that calibration has made already, by name.
+    fitted: weights that calibration has made already, by name; what it left out is rounded.
     """
-    fitted = fitted or {}
+    fitted, tally = fitted or {}, _Tally()
     weights: dict[str, Weight] = {}
-    sums: dict[Role, list[float]] = defaultdict(lambda: [0, 0, 0.0, 0.0])
     for name in model.names:
         place = place_of(name, model.kinds)
-        role, source, precision = place.role, model.read(name), recipe.precision(place)
+        source, precision = model.read(name), recipe.precision(place)
         weights[name] = weight = (
             fitted[name]
             if name in fitted
             else (source if precision is None else quantize(source, precision))
         )
-        figures = (source.numel(), stored_bytes(weight), *_error(source, weight))
-        for index, figure in enumerate(figures):
-            sums[role][index] += figure
+        tally.add(place.role, source, weight)
+        if recipe.calibrated and place.role in PROJECTIONS and precision and name not in fitted:
+            tally.not_fitted[place.role].append(name)
         advance()
-    report = {
-        role: RoleReport(
-            parameters=int(parameters),
-            stored_bytes=int(size),
-            relative_error=(wrong / total) ** 0.5 if wrong else 0.0,
-        )
-        for role, (parameters, size, wrong, total) in sums.items()
-    }
     return QuantizedModel(
         config=model.config,
         recipe=recipe,
         weights=weights,
-        report=report,
+        report=tally.report(),
         cache_scales=[None] * len(model.kinds),
     )
+
+
+class _Tally:
+    """Sums by role while the weights pass by."""
+
+    def __init__(self) -> None:
+        self.not_fitted: dict[Role, list[str]] = defaultdict(list)
+        self._sums: dict[Role, list[float]] = defaultdict(lambda: [0, 0, 0.0, 0.0])
+
+    def add(self, role: Role, source: Tensor, weight: Weight) -> None:
+        figures = (source.numel(), stored_bytes(weight), *_error(source, weight))
+        for index, figure in enumerate(figures):
+            self._sums[role][index] += figure
+
+    def report(self) -> dict[Role, RoleReport]:
+        return {
+            role: RoleReport(
+                parameters=int(parameters),
+                stored_bytes=int(size),
+                relative_error=(wrong / total) ** 0.5 if wrong else 0.0,
+                not_fitted=tuple(self.not_fitted[role]),
+            )
+            for role, (parameters, size, wrong, total) in self._sums.items()
+        }
 
 
 def stored_bytes(weight: Weight) -> int:

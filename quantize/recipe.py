@@ -5,7 +5,7 @@ A recipe is also a JSON object: see `read_recipe`.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Recipe:
     row of KV_TYPES by layer kind.
     activation_planes: engines multiply 8-bit activations; with two planes a matrix takes
     x = high + low, each rounded to 8 bits, which is exact to about 16 bits at twice the arithmetic.
+    head_planes: the same for the head, which multiplies only the last position of a step.
     calibrated: whether codes are fitted to what the weights multiply (`quantize.gptq`), or to the
     weights alone.
     """
@@ -33,6 +34,7 @@ class Recipe:
     name: str
     weights: Mapping[str, Precision | None] = field(default_factory=dict)
     activation_planes: int = 1
+    head_planes: int = 2
     kv: Mapping[str, str] = field(default_factory=lambda: _kv("fp32"))
     calibrated: bool = False
 
@@ -58,7 +60,7 @@ _ROW8 = Precision(bits=8)
 _KV8 = _kv("int8")
 
 
-def _int4(name: str, group_size: int, **finer: Precision) -> Recipe:
+def _int4(name: str, group_size: int, finer: Mapping[str, Precision]) -> Recipe:
     return Recipe(
         name=name,
         weights={"projections": _four(group_size), "tables": _ROW8, **finer},
@@ -71,14 +73,20 @@ def _four(group_size: int) -> Precision:
     return Precision(bits=4, group_size=group_size)
 
 
+# What window layers attend by is small and loses much, global layers lose less: docs/decisions.md.
+_WINDOW_8 = {"window.key": _ROW8, "window.value": _ROW8}
+_SMALL = dict.fromkeys(("window.key", "window.value"), _four(64)) | dict.fromkeys(
+    ("global.query", "global.key", "global.value", "global.output"), _four(256)
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(name="fp32"),
         Recipe(name="int8", weights={"projections": _ROW8, "tables": _ROW8}, activation_planes=2),
-        _int4("int4-small", 128),
-        _int4("int4", 64, key=_ROW8, value=_ROW8, down=_four(32)),
-        _int4("int4-quality", 32, query=_ROW8, key=_ROW8, value=_ROW8, output=_ROW8),
+        _int4("int4-small", 128, _SMALL),
+        _int4("int4", 64, _WINDOW_8 | dict.fromkeys(("query", "output", "down"), _four(32))),
+        _int4("int4-quality", 32, _WINDOW_8 | {"down": _ROW8}),
     )
 }
 
@@ -116,14 +124,15 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 def parse_recipe(raw: Mapping[str, Any]) -> Recipe:
     """The recipe that plain values describe; raises RecipeError with what is wrong."""
-    known = {"name", "weights", "activation_planes", "kv", "calibrated"}
+    known = {field.name for field in fields(Recipe)}
     if unknown := sorted(raw.keys() - known):
         raise RecipeError(f"a recipe has no {unknown[0]!r}; known: {', '.join(sorted(known))}")
     planes, calibrated = raw.get("activation_planes", 1), raw.get("calibrated", False)
-    if planes not in (1, 2) or not isinstance(calibrated, bool):
+    head_planes = raw.get("head_planes", 2)
+    if not {planes, head_planes} <= {1, 2} or not isinstance(calibrated, bool):
         raise RecipeError(
-            f"activation_planes is {planes!r} and calibrated {calibrated!r}; "
-            "expected 1 or 2, and true or false"
+            f"activation_planes is {planes!r}, head_planes {head_planes!r} and calibrated "
+            f"{calibrated!r}; expected 1 or 2, and true or false"
         )
     weights = raw.get("weights", {})
     if not isinstance(weights, dict):
@@ -132,6 +141,7 @@ def parse_recipe(raw: Mapping[str, Any]) -> Recipe:
         name=str(raw.get("name", "recipe")),
         weights={_place_name(key): _precision(key, value) for key, value in weights.items()},
         activation_planes=planes,
+        head_planes=head_planes,
         kv=_parse_kv(raw.get("kv", "fp32")),
         calibrated=calibrated,
     )

@@ -75,9 +75,6 @@ class Backend(Protocol):
     def stored_bytes(self, shape: tuple[int, ...], precision: Precision | None) -> int:
         """Bytes on disk of one weight."""
 
-    def table_copies(self) -> int:
-        """How often a tied vocabulary table is stored."""
-
 
 BACKENDS = {"onnx": "export.backends.onnx", "executorch": "export.backends.executorch"}
 

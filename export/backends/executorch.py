@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from export.backends import Footprint, Program
 from export.backends.placeholders import fill_placeholders, placeholder
+from export.backends.runner_methods import runner_methods
 from export.backends.shared_segments import share_segments
 from export.decoder.activations import Rounding, add_planes, int8_rows, planes
 from export.decoder.cache import cache_slots, is_ring, ring_mask
@@ -43,6 +44,7 @@ from quantize.cache_scales import CacheScales, encode
 from quantize.groupwise import QuantizedWeight
 from quantize.precision import Precision
 from quantize.quantizer import QuantizedModel, Weight
+from quantize.recipe import Recipe
 from runtime import Session, open_bundle
 from runtime.engines.executorch import ExecutorchEngine
 
@@ -219,14 +221,18 @@ def _attend_ring(q: Tensor, keys: Tensor, values: Tensor, mask_TS: Tensor, start
 @dataclass(frozen=True)
 class _Leaves:
     limits: Limits
-    planes: int
+    recipe: Recipe
     scales: Sequence[CacheScales | None]
 
     def embedding(self, table: Weight) -> nn.Module:
         return FloatEmbedding(table) if isinstance(table, Tensor) else _Embedding(table)
 
-    def linear(self, weight: Weight) -> nn.Module:
-        return FloatLinear(weight) if isinstance(weight, Tensor) else _Linear(weight, self.planes)
+    def linear(self, weight: Weight, planes: int | None = None) -> nn.Module:
+        planes = planes or self.recipe.activation_planes
+        return FloatLinear(weight) if isinstance(weight, Tensor) else _Linear(weight, planes)
+
+    def head(self, weight: Weight) -> nn.Module:
+        return self.linear(weight, self.recipe.head_planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
         return _Attention(config, self.limits, self.scales[index])
@@ -238,7 +244,7 @@ class ExecuTorchDecoder(nn.Module):
     def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
         super().__init__()
         config = model.config
-        leaves = _Leaves(limits, model.recipe.activation_planes, model.cache_scales)
+        leaves = _Leaves(limits, model.recipe, model.cache_scales)
         self.decoder = Decoder(config, model.weights, leaves)
         self.context = limits.context
         rings = [layer for layer in config.layers if is_ring(layer, limits)]
@@ -333,7 +339,7 @@ class ExecuTorchBackend:
                 traced.exported,
                 partitioner=[XnnpackPartitioner()],
                 compile_config=EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True),
-                constant_methods=_constants(traced, tokenizer),
+                constant_methods=runner_methods(traced, tokenizer),
             )
             program = edge.to_executorch(
                 ExecutorchBackendConfig(
@@ -360,13 +366,8 @@ class ExecuTorchBackend:
         count = torch.Size(shape).numel()
         if precision is None:
             return 4 * count
-        group = precision.group_size or shape[1]
-        scale_bytes = 2 if precision.group_size else 4
+        group, scale_bytes = precision.group_size or shape[1], 2 if precision.group_size else 4
         return count * precision.bits // 8 + count // group * scale_bytes
-
-    def table_copies(self) -> int:
-        """See `Backend`: the head's data are the embedding's, see `shared_segments`."""
-        return 1
 
 
 def _computed(folder: Path, ids: Sequence[int]) -> dict[str, Tensor]:
@@ -374,28 +375,9 @@ def _computed(folder: Path, ids: Sequence[int]) -> dict[str, Tensor]:
     bundle = open_bundle(folder, check_hashes=False)
     engine = ExecutorchEngine(folder, bundle.manifest, None)
     prefill_evenly(Session(engine, bundle.tokenizer, bundle.manifest), ids)
-    layers = map(_layer, range(bundle.manifest.model.layers))
-    names = [f"{layer}.{part}" for layer in layers for part in _CACHES]
+    layers = range(bundle.manifest.model.layers)
+    names = [f"{_layer(layer)}.{part}" for layer in layers for part in _CACHES]
     return {name: engine.buffer(name)[:, : len(ids)].clone() for name in names}
-
-
-def _constants(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Constant methods that the stock runners ask for.
-
-    They cut prompts at `get_max_seq_len` and stop at `get_max_context_len`.
-    """
-    return {
-        "get_bos_id": tokenizer.bos,
-        "get_eos_ids": list(tokenizer.stop),
-        "get_vocab_size": traced.config.vocab_size,
-        "get_n_layers": len(traced.config.layers),
-        "get_max_seq_len": traced.limits.chunk,
-        "get_max_context_len": traced.limits.context,
-        "get_sliding_window": traced.config.window or 0,
-        "use_kv_cache": True,
-        "use_sdpa_with_kv_cache": True,
-        "enable_dynamic_shape": True,
-    }
 
 
 BACKEND = ExecuTorchBackend()

@@ -195,7 +195,7 @@ class _Leaves:
     """The tied table is packed once: embedding and head get views of the same bytes."""
 
     def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
-        self.limits, self.planes = limits, model.recipe.activation_planes
+        self.limits, self.recipe = limits, model.recipe
         self.scales = model.cache_scales
         self.table: tuple[QuantizedWeight, _Blocks] | None = None
 
@@ -205,12 +205,15 @@ class _Leaves:
         self.table = table, _Blocks.of(table)
         return _Embedding(self.table[1])
 
-    def linear(self, weight: Weight) -> nn.Module:
+    def linear(self, weight: Weight, planes: int | None = None) -> nn.Module:
         if isinstance(weight, Tensor):
             return FloatLinear(weight)
         tied = self.table is not None and self.table[0] is weight
         blocks = self.table[1] if tied and self.table else _Blocks.of(weight)
-        return _Linear(blocks, self.planes)
+        return _Linear(blocks, planes or self.recipe.activation_planes)
+
+    def head(self, weight: Weight) -> nn.Module:
+        return self.linear(weight, self.recipe.head_planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
         return _Attention(index, config, self.limits, self.scales[index])
@@ -321,10 +324,6 @@ class OnnxBackend:
         if precision is None:
             return 4 * count
         return count * precision.bits // 8 + count // (precision.group_size or shape[1]) * 2
-
-    def table_copies(self) -> int:
-        """See `Backend`: embedding and head refer to the same bytes."""
-        return 1
 
 
 def _forget_origins(model: onnx_ir.Model) -> None:

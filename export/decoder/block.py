@@ -24,6 +24,9 @@ class Leaves(Protocol):
     def linear(self, weight: Weight) -> nn.Module:
         """Module: x_BTI -> y_BTO."""
 
+    def head(self, weight: Weight) -> nn.Module:
+        """Module: x_BTD -> logits_BTV."""
+
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
         """Module: (q_BTI, k_BTI, v_BTI, step) -> y_BTI, heads laid flat; rotates and attends."""
 

@@ -58,7 +58,7 @@ class Decoder(nn.Module):
             Block(config, index, weights, leaves) for index in range(len(config.layers))
         )
         self.norm = LayerNorm(norm_weight(weights, FINAL_NORM), config.norm_eps)
-        self.head = leaves.linear(weights[f"{head}.weight"])
+        self.head = leaves.head(weights[f"{head}.weight"])
         self.logit_scale = config.logit_scale
 
     def hidden(self, ids_BT: Tensor, step: Any) -> Tensor:

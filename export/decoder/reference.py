@@ -22,6 +22,7 @@ from export.decoder.model import EMBEDDING, FINAL_NORM, HEAD
 from quantize.cache_scales import CacheScales, channel_scales, decode, encode
 from quantize.groupwise import QuantizedWeight, dequantize
 from quantize.quantizer import QuantizedModel, Weight
+from quantize.recipe import Recipe
 
 BLOCK_VALUES = 1 << 23  # of a weight in float32 at a time
 
@@ -98,19 +99,23 @@ class ReferenceLeaves:
 
     rope_theta: float
     rounder: Rounder | None
-    planes: int
+    recipe: Recipe
     caches: Sequence[Cache]
 
     def embedding(self, table: Weight | Table) -> nn.Module:
         """See `Leaves`."""
         return _Embedding(table)
 
-    def linear(self, weight: Weight | Table) -> nn.Module:
+    def linear(self, weight: Weight | Table, planes: int | None = None) -> nn.Module:
         """See `Leaves`."""
         rounding = None
         if self.rounder and isinstance(weight, QuantizedWeight):
             rounding = self.rounder(weight)
-        return _Linear(weight, rounding, self.planes)
+        return _Linear(weight, rounding, planes or self.recipe.activation_planes)
+
+    def head(self, weight: Weight | Table) -> nn.Module:
+        """See `Leaves`."""
+        return self.linear(weight, self.recipe.head_planes)
 
     def attention(self, index: int, config: AttentionConfig) -> nn.Module:
         """See `Leaves`."""
@@ -164,7 +169,7 @@ def head_logits(
     config, weights = model.config, model.weights
     normed = LayerNorm(norm_weight(weights, FINAL_NORM), config.norm_eps)(x_BTD)
     head = _table(weights, EMBEDDING if config.tied else HEAD)
-    linear = _leaves(model, rounder, ()).linear(head)
+    linear = _leaves(model, rounder, ()).head(head)
     return linear(normed) * config.logit_scale  # type: ignore[no-any-return]
 
 
@@ -192,7 +197,7 @@ def with_cache_scales(
 def _leaves(
     model: QuantizedModel[DecoderConfig], rounder: Rounder | None, caches: Sequence[Cache]
 ) -> ReferenceLeaves:
-    return ReferenceLeaves(model.config.rope_theta, rounder, model.recipe.activation_planes, caches)
+    return ReferenceLeaves(model.config.rope_theta, rounder, model.recipe, caches)
 
 
 def _hidden(

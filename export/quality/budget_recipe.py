@@ -1,7 +1,7 @@
 """Losses of single weights and a size in; out: the recipe that loses least within that size."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -10,13 +10,20 @@ from export.checkpoint import Checkpoint
 from export.errors import OptionsError
 from export.options import CalibrationOptions
 from export.progress import Progress
-from export.quality.sensitivity import OPTIONS, Loss, measure_sensitivity, read_losses
+from export.quality.sensitivity import (
+    OPTIONS,
+    Loss,
+    measure_sensitivity,
+    options_for,
+    read_losses,
+)
 from quantize.budget import choose
 from quantize.errors import BudgetError
+from quantize.precision import Precision
 from quantize.recipe import Recipe, find_recipe
-from quantize.roles import TABLES, Role, place_of
+from quantize.roles import PROJECTIONS, TABLES, Place, place_of
 
-_SCALE_BYTES = 2
+_SCALE_BYTES, _FLOAT_BYTES = 2, 4
 _TOKENS = 64  # judged of each language
 _UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -34,6 +41,7 @@ def find_budget_recipe(
     checkpoint: as it is to be exported; losses are measured with all of its vocabulary.
     """
     budget_bytes, recipe = parse_size(size), find_recipe(base)
+    _check_possible(checkpoint, recipe, budget_bytes)
     if losses:
         found = read_losses(losses)
     else:
@@ -49,13 +57,9 @@ def budget_recipe(
 
     budget_bytes: of all weights. Raises BudgetError with the smallest size possible.
     """
-    rest = _rest_bytes(checkpoint, base)
-    if rest >= budget_bytes:
-        raise BudgetError(
-            f"the budget is {budget_bytes / 1e6:.2f} MB, tables and norms alone take "
-            f"{rest / 1e6:.2f} MB; raise the budget"
-        )
-    chosen = choose([row.choice for row in losses], budget_bytes - rest)
+    _check_possible(checkpoint, base, budget_bytes)
+    left = budget_bytes - _fixed_bytes(checkpoint, base)
+    chosen = choose([row.choice for row in losses], left)
     weights = {name: base.weights[name] for name in base.weights if name in _TABLE_NAMES}
     weights |= {place: OPTIONS[choice.option] for place, choice in chosen.items()}
     return replace(base, name=f"budget-{budget_bytes / 1e6:.4g}MB", weights=weights)
@@ -64,17 +68,40 @@ def budget_recipe(
 _TABLE_NAMES = {"tables", *map(str, TABLES)}
 
 
-def _rest_bytes(checkpoint: Checkpoint, base: Recipe) -> int:
+def _check_possible(checkpoint: Checkpoint, base: Recipe, budget_bytes: int) -> None:
+    """Raise BudgetError, before anything is measured, if no choice is small enough."""
+    smallest = _fixed_bytes(checkpoint, base) + sum(
+        min(_bytes(shape, precision) for precision in options_for(shape[1]).values())
+        for shape, place in _shapes(checkpoint)
+        if place.role in PROJECTIONS
+    )
+    if smallest > budget_bytes:
+        raise BudgetError(
+            f"the budget is {budget_bytes / 1e6:.2f} MB, the weights take at least "
+            f"{smallest / 1e6:.2f} MB; raise the budget"
+        )
+
+
+def _fixed_bytes(checkpoint: Checkpoint, base: Recipe) -> int:
     """Bytes of the weights that the budget does not choose for."""
-    total = 0
+    return sum(
+        _bytes(shape, base.precision(place))
+        for shape, place in _shapes(checkpoint)
+        if place.role not in PROJECTIONS
+    )
+
+
+def _shapes(checkpoint: Checkpoint) -> Iterator[tuple[tuple[int, ...], Place]]:
     for name, shape in checkpoint.shapes.items():
-        place = place_of(name, checkpoint.kinds)
-        if place.role in (*TABLES, Role.NORM):
-            precision = base.precision(place)
-            bits = precision.bits if precision else 32
-            scales = shape[0] * _SCALE_BYTES if precision else 0
-            total += prod(shape) * bits // 8 + scales
-    return total
+        yield shape, place_of(name, checkpoint.kinds)
+
+
+def _bytes(shape: tuple[int, ...], precision: Precision | None) -> int:
+    """As `stored_bytes` counts them."""
+    if precision is None:
+        return prod(shape) * _FLOAT_BYTES
+    scales = prod(shape) // (precision.group_size or shape[1])
+    return prod(shape) * precision.bits // 8 + scales * _SCALE_BYTES
 
 
 def parse_size(text: str) -> int:

@@ -1,15 +1,18 @@
 """A report in; out: one HTML page that stands alone, its plots drawn as SVG inside it."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from export.errors import OptionsError
 from export.languages import LANGUAGES
 from export.quality.figures import Quality
 
@@ -25,6 +28,16 @@ class Point:
     weights_bytes: int
     mean_kl: float
     ours: bool
+
+
+def read_points(path: Path) -> list[Point]:
+    """The points that `benchmarks.quality` wrote; raises OptionsError."""
+    try:
+        return [Point(**row) for row in json.loads(path.read_text(encoding="utf-8"))["points"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise OptionsError(
+            f"{path}: cannot read points: {error!r}; expected what benchmarks.quality writes"
+        ) from error
 
 
 def render_page(title: str, quality: Quality, points: Sequence[Point] = ()) -> str:

@@ -26,7 +26,7 @@ from export.parity import float_model
 from export.progress import Progress
 from export.quality.recall import reference_recall
 from export.quantized import calibration_sequences
-from export.texts import evaluation_texts
+from export.texts import calibration_texts
 from quantize.budget import Choice
 from quantize.gptq import quantize_calibrated
 from quantize.groupwise import dequantize
@@ -103,12 +103,17 @@ def measure_sensitivity(
     calibration: CalibrationOptions,
     progress: Progress,
 ) -> Sensitivity:
-    """Losses of the checkpoint `source` on `texts` (see `evaluation_texts`); raises ExportError."""
+    """Losses of the checkpoint `source` on the ends of `texts`; raises ExportError.
+
+    texts: a folder of <language>.txt; None takes what is shipped for calibration, of which the
+    codes are fitted to the beginnings, so that what is chosen by losses can be evaluated on the
+    texts for that.
+    """
     checkpoint = open_checkpoint(source)
     encode, bos = hugging_face_encoder(source), checkpoint.tokenizer.bos
-    ids = [[bos, *encode(text)] for text in evaluation_texts(texts).values()]
-    count = min(tokens, checkpoint.config.max_context, *map(len, ids))
-    ids_LT = torch.tensor([row[:count] for row in ids])
+    ids = [encode(text) for text in calibration_texts(texts).values()]
+    count = min(tokens, checkpoint.config.max_context, *(len(row) + 1 for row in ids))
+    ids_LT = torch.tensor([[bos, *row[len(row) + 1 - count :]] for row in ids])
     advance = progress.stage("one weight at a time", len(checkpoint.config.layers))
     sequences = calibration_sequences(checkpoint, calibration)
     losses = tuple(measure_losses(checkpoint, ids_LT, sequences, advance))
@@ -117,7 +122,7 @@ def measure_sensitivity(
         languages=len(ids),
         tokens=count,
         global_to_window=global_to_window(losses),
-        recall_past_window=reference_recall(checkpoint, [t for row in ids for t in row[1:]]),
+        recall_past_window=reference_recall(checkpoint, [token for row in ids for token in row]),
     )
 
 
@@ -137,7 +142,7 @@ def measure_losses(
         for name, full in math.names.items():
             place = place_of(full, checkpoint.kinds)
             assert place.layer is not None and place.kind is not None
-            for option, precision in OPTIONS.items():
+            for option, precision in options_for(math.exact[name].shape[1]).items():
                 quantized = quantize_calibrated(math.exact[name], grams[name], precision)
                 yield Loss(
                     layer=place.layer,
@@ -148,6 +153,15 @@ def measure_losses(
                     kl=judge.kl(place.layer, full, dequantize(quantized)),
                 )
         advance()
+
+
+def options_for(inputs: int) -> dict[str, Precision]:
+    """Those that rows of so many weights can have."""
+    return {
+        option: precision
+        for option, precision in OPTIONS.items()
+        if inputs % (precision.group_size or inputs) == 0
+    }
 
 
 class _Judge:

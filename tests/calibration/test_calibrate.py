@@ -1,11 +1,13 @@
 """Calibration of the trained model: better than rounding, exact where it must be, resumable."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from export import calibrate
 from export.calibrate import first_streams, fit_layer, fit_layers
@@ -18,10 +20,13 @@ from export.parity import float_model
 from export.probe import kl
 from export.quantized import calibration_sequences
 from export.texts import evaluation_texts
-from quantize.groupwise import QuantizedWeight
+from quantize.errors import SingularGramError
+from quantize.gptq import quantize_calibrated
+from quantize.groupwise import QuantizedWeight, quantize
 from quantize.precision import Precision
 from quantize.quantizer import Weight, quantize_model
 from quantize.recipe import Recipe
+from quantize.roles import Role
 from runtime.tokenizer import Tokenizer
 from tests.conftest import NANO
 
@@ -30,6 +35,7 @@ COARSE = Recipe(
     weights={"projections": Precision(bits=4, group_size=128), "tables": Precision(bits=8)},
     calibrated=True,
 )
+FOUR = COARSE.weights["projections"]
 LAYERS = 8
 
 
@@ -39,7 +45,7 @@ def sequences(nano: Checkpoint) -> list[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def fitted(nano: Checkpoint, sequences: list[list[int]]) -> dict[str, Weight]:
+def fitted(nano: Checkpoint, sequences: list[list[int]]) -> dict[str, QuantizedWeight]:
     return fit_layers(nano, COARSE, sequences)
 
 
@@ -64,7 +70,7 @@ def test_sequences_cross_the_window_several_times(
 
 
 def test_kl_on_other_texts_is_far_below_that_of_rounding(
-    nano: Checkpoint, fitted: dict[str, Weight]
+    nano: Checkpoint, fitted: dict[str, QuantizedWeight]
 ) -> None:
     tokenizer = Tokenizer(NANO / "tokenizer.json", nano.tokenizer.bos)
     texts = evaluation_texts(None)
@@ -100,7 +106,9 @@ def test_fitted_stream_is_the_fitted_models_own(
     torch.testing.assert_close(torch.stack(list(streams.fitted)), expected, atol=2e-3, rtol=1e-3)
 
 
-def test_every_projection_is_fitted_and_the_rest_is_left(fitted: dict[str, Weight]) -> None:
+def test_every_projection_is_fitted_the_rest_is_left(
+    fitted: dict[str, QuantizedWeight],
+) -> None:
     assert len(fitted) == 7 * LAYERS
     assert {weight.bits for weight in fitted.values()} == {4}
 
@@ -108,7 +116,7 @@ def test_every_projection_is_fitted_and_the_rest_is_left(fitted: dict[str, Weigh
 def test_what_was_killed_goes_on_to_the_same_bytes(
     nano: Checkpoint,
     sequences: list[list[int]],
-    fitted: dict[str, Weight],
+    fitted: dict[str, QuantizedWeight],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -145,6 +153,25 @@ def test_too_little_text_is_refused(nano: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "sw.txt").write_text("Habari ya asubuhi", encoding="utf-8")
     with pytest.raises(CalibrationError, match="expected at least 768"):
         calibration_sequences(nano, CalibrationOptions(texts=tmp_path))
+
+
+def test_what_the_text_says_nothing_of_is_rounded_and_reported(
+    nano: Checkpoint, sequences: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def singular(weight_OI: Tensor, *rest: object) -> QuantizedWeight:
+        if weight_OI.shape == (256, 768):
+            raise SingularGramError("cannot be factorized")
+        return quantize_calibrated(weight_OI, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(calibrate, "quantize_calibrated", singular)
+    found = fit_layers(nano, COARSE, sequences[:1])
+    model = quantize_model(nano, replace(COARSE, calibrated=True), fitted=found)
+    downs = tuple(f"model.layers.{index}.mlp.down_proj.weight" for index in range(LAYERS))
+    assert model.report[Role.DOWN].not_fitted == downs
+    assert model.report[Role.UP].not_fitted == ()
+    assert same(
+        {downs[0]: model.weights[downs[0]]}, {downs[0]: quantize(nano.read(downs[0]), FOUR)}
+    )
 
 
 def test_activations_that_are_not_finite_name_the_layer(

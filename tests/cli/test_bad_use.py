@@ -30,7 +30,13 @@ def assert_refused(result: Result, *words: str, code: int = 2) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--recipe", "int3"), ("int3", "fp32, int8, int4")),
+        (("--recipe", "int3"), ("int3", "fp32, int8, int4-small, int4, int4-quality", "x.json")),
+        (("--recipe", "absent.json"), ("absent.json", "expected a recipe in JSON")),
+        (("--calibration", "tests"), ("tests holds no <language>.txt", "sw.txt")),
+        (("--calibration-tokens", 0), ("tokens is 0",)),
+        (("--budget", "1 MB"), ("the budget is 1.00 MB", "at least 5.7", "raise the budget")),
+        (("--budget", "small"), ("'small' is no size", "2.0GB")),
+        (("--budget", "6MB", "--losses", "absent.json"), ("absent.json", "sensitivity --out")),
         (("--backend", "tflite"), ("tflite", "onnx, executorch, both")),
         (("--context", 32), ("context 32", "chunk 128", "--context")),
         (("--context", 4096), ("4096", "max_position_embeddings 1024")),

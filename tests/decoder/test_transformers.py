@@ -131,10 +131,15 @@ def test_trained_model_in_many_scripts(
     assert difference(reference_logits(trained, ids_BT), expected) < TOLERANCE
 
 
+def leaves_of(config: DecoderConfig) -> ReferenceLeaves:
+    caches = [lambda keys, values: (keys, values)] * len(config.layers)
+    return ReferenceLeaves(config.rope_theta, None, RECIPES["fp32"], caches)
+
+
 def test_decoder_gives_the_last_position(
     trained: QuantizedModel[DecoderConfig], passages: dict[str, Tensor], expected: Tensor
 ) -> None:
-    leaves = ReferenceLeaves(trained.config.rope_theta, None, 1)
+    leaves = leaves_of(trained.config)
     decoder = Decoder(trained.config, trained.weights, leaves)
     with torch.no_grad():
         logits_B1V = decoder(passages["en"], None)
@@ -144,7 +149,7 @@ def test_decoder_gives_the_last_position(
 def test_decoder_scales_its_logits(random_checkpoint: Callable[..., Path]) -> None:
     folder = random_checkpoint(**{**BASE, "logit_scale": 0.25, "tie_word_embeddings": False})
     model, ids_BT = unquantized(folder), torch.randint(1, 10240, (1, 30))
-    leaves = ReferenceLeaves(model.config.rope_theta, None, 1)
+    leaves = leaves_of(model.config)
     with torch.no_grad():
         logits_B1V = Decoder(model.config, model.weights, leaves)(ids_BT, None)
     assert difference(logits_B1V, truth(folder, ids_BT)[:, -1:]) < TOLERANCE

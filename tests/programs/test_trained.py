@@ -16,6 +16,7 @@ from export.options import CalibrationOptions, ExportOptions
 from export.parity import KL_SHARE, float_model, measure, tail_logits
 from export.pipeline import ExportedBundle
 from export.quantized import build_quantized
+from export.texts import evaluation_texts
 from quantize.recipe import find_recipe
 from runtime import Sampler, Session, generate, open_bundle
 from tests.conftest import EXPORTED, NANO, UDHR
@@ -84,8 +85,8 @@ def test_programs_keep_the_recipe_in_all_languages(
     sessions = {b.backend: open_bundle(b.path).session() for b in exported[recipe]}
     tokenizer = next(iter(sessions.values())).tokenizer
     figures = {backend: [] for backend in sessions}
-    for path in sorted(UDHR.glob("*.txt")):
-        ids = tokenizer.encode(path.read_text(encoding="utf-8"))[:192]
+    for text in evaluation_texts(None).values():
+        ids = tokenizer.encode(text)[:192]
         float_NV = tail_logits(float_model(nano), ids)
         for backend, session in sessions.items():
             quantized_NV = tail_logits(model, ids, find_backend(backend).rounder)

@@ -1,5 +1,6 @@
 """Figures by language: exact for float32, equal to transformers' own where they overlap."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from export.pipeline import ExportedBundle
 from export.progress import Silent
 from export.quality.evaluate import EvaluateOptions, evaluate_bundle
 from export.quality.figures import Quality, judge, language_figures
-from export.quality.page import Point, render_page
+from export.quality.page import Point, read_points, render_page
 from export.quality.recall import facts
 from tests.conftest import NANO, UDHR
 
@@ -124,6 +125,16 @@ def test_page_stands_alone(judged: dict[tuple[str, str], Quality]) -> None:
         "http://purl.org", ""
     ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")
     assert "<script" not in page and "<link" not in page
+
+
+def test_points_are_read_as_the_benchmark_writes_them(tmp_path: Path) -> None:
+    point = Point(name="int4", weights_bytes=6_000_000, mean_kl=3e-3, ours=True)
+    path = tmp_path / "quality.json"
+    path.write_text(json.dumps({"rows": [], "points": [asdict(point)]}))
+    assert read_points(path) == [point]
+    path.write_text("[]")
+    with pytest.raises(OptionsError, match="cannot read points"):
+        read_points(path)
 
 
 def test_facts_are_older_than_the_window() -> None:

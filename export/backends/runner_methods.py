@@ -1,0 +1,25 @@
+"""Traced model and tokenizer in; out: the constant methods that ExecuTorch's runners ask for."""
+
+from typing import Any
+
+from export.tokenizer import Tokenizer
+from export.trace import TracedModel
+
+
+def runner_methods(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Their names and values.
+
+    The runners cut prompts at `get_max_seq_len` and stop at `get_max_context_len`.
+    """
+    return {
+        "get_bos_id": tokenizer.bos,
+        "get_eos_ids": list(tokenizer.stop),
+        "get_vocab_size": traced.config.vocab_size,
+        "get_n_layers": len(traced.config.layers),
+        "get_max_seq_len": traced.limits.chunk,
+        "get_max_context_len": traced.limits.context,
+        "get_sliding_window": traced.config.window or 0,
+        "use_kv_cache": True,
+        "use_sdpa_with_kv_cache": True,
+        "enable_dynamic_shape": True,
+    }

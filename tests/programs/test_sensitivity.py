@@ -1,0 +1,132 @@
+"""Losses of single weights are those of a model with that one weight changed; budgets keep them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.backends import find_backend
+from export.checkpoint import Checkpoint
+from export.decoder.reference import reference_logits
+from export.errors import OptionsError
+from export.parity import float_model
+from export.plan import weights_bytes
+from export.quality.budget_recipe import budget_recipe, parse_size
+from export.quality.heatmap import draw_heatmap
+from export.quality.sensitivity import OPTIONS, Loss, global_to_window, measure_losses
+from quantize.errors import BudgetError
+from quantize.quantizer import quantize_model
+from quantize.recipe import Recipe, find_recipe, parse_recipe
+from quantize.roles import PROJECTIONS, LayerKind, Role
+
+INT4 = replace(find_recipe("int4"), calibrated=False)
+
+
+@pytest.fixture(scope="module")
+def rows() -> torch.Tensor:
+    return torch.randint(12, 10000, (3, 24), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def losses(tiny: Checkpoint, rows: torch.Tensor) -> list[Loss]:
+    return list(measure_losses(tiny, rows, rows.tolist(), lambda: None))
+
+
+def test_every_weight_at_every_precision_it_can_have(losses: list[Loss]) -> None:
+    found = {(row.layer, row.role) for row in losses}
+    assert found == {(layer, role) for layer in range(4) for role in PROJECTIONS}
+    wide = {row.option for row in losses if row.role is Role.QUERY}
+    assert wide == {"4 bits, groups of 64", "4 bits, groups of 32", "8 bits"}  # 64 inputs
+    assert {row.kind for row in losses if row.layer == 3} == {LayerKind.GLOBAL}
+    assert all(row.kl > 0 for row in losses)
+
+
+@pytest.mark.parametrize(("layer", "role"), [(0, "q_proj"), (1, "down_proj"), (3, "k_proj")])
+def test_loss_is_the_kl_of_the_changed_model(
+    tiny: Checkpoint, rows: torch.Tensor, losses: list[Loss], layer: int, role: str
+) -> None:
+    """The whole model again, with codes rounded alone: near what fitted codes lose."""
+    part = "mlp" if role == "down_proj" else "self_attn"
+    place = {"q_proj": "query", "down_proj": "down", "k_proj": "key"}[role]
+    option = OPTIONS["8 bits"]
+    one = quantize_model(tiny, Recipe(name="one", weights={f"{layer}.{place}": option}))
+    name = f"model.layers.{layer}.{part}.{role}.weight"
+    assert [key for key, w in one.weights.items() if not isinstance(w, torch.Tensor)] == [name]
+    expected = reference_logits(float_model(tiny), rows).log_softmax(-1)
+    found = reference_logits(one, rows).log_softmax(-1)
+    kl = (expected.exp() * (expected - found)).sum(-1).mean().item()
+    row = next(r for r in losses if (r.layer, r.role, r.option) == (layer, Role(place), "8 bits"))
+    assert 0.3 < row.kl / kl < 1.5
+
+
+def test_fewer_bits_lose_more(losses: list[Loss]) -> None:
+    by_weight: dict[tuple[int, Role], dict[str, float]] = {}
+    for row in losses:
+        by_weight.setdefault((row.layer, row.role), {})[row.option] = row.kl
+    for options in by_weight.values():
+        assert options["8 bits"] < 0.2 * options["4 bits, groups of 32"]
+
+
+def test_budget_takes_what_it_may_and_no_more(tiny: Checkpoint, losses: list[Loss]) -> None:
+    onnx, sizes = find_backend("onnx"), []
+    for budget in (860_000, 900_000, 950_000):
+        recipe = budget_recipe(tiny, INT4, losses, budget)
+        assert parse_recipe(recipe.as_json()) == recipe
+        sizes.append(weights_bytes(tiny.config, recipe, onnx))
+        assert 0.98 * budget < sizes[-1] <= budget
+    with pytest.raises(BudgetError, match="at least"):
+        budget_recipe(tiny, INT4, losses, 780_000)
+
+
+def test_budget_loses_no_more_than_a_fixed_recipe(tiny: Checkpoint, losses: list[Loss]) -> None:
+    """By the losses it was given: those of int4's own choice add up to as much, or more."""
+
+    def total(recipe: Recipe) -> float:
+        picked = 0.0
+        for row in losses:
+            precision = recipe.weights.get(f"{row.layer}.{row.role}") or recipe.weights.get(
+                str(row.role), recipe.weights.get("projections")
+            )
+            if OPTIONS[row.option] == precision:
+                picked += row.kl
+        assert picked > 0
+        return picked
+
+    fixed = replace(
+        INT4,
+        weights={
+            "projections": OPTIONS["4 bits, groups of 32"],
+            "tables": INT4.weights["tables"],
+            "key": OPTIONS["8 bits"],
+        },
+    )
+    size = weights_bytes(tiny.config, fixed, find_backend("onnx"))
+    assert total(budget_recipe(tiny, fixed, losses, size)) <= total(fixed)
+
+
+def test_answer_about_global_layers() -> None:
+    def row(layer: int, kind: LayerKind, kl: float) -> Loss:
+        return Loss(
+            layer=layer,
+            kind=kind,
+            role=Role.KEY,
+            option="4 bits, groups of 64",
+            size_bytes=1,
+            kl=kl,
+        )
+
+    window, whole = LayerKind.WINDOW, LayerKind.GLOBAL
+    rows = [row(2, window, 1.0), row(3, whole, 3.0), row(4, window, 2.0)]
+    assert global_to_window(rows) == pytest.approx(2.0)
+
+
+def test_heat_map_is_a_picture(losses: list[Loss], tmp_path: Path) -> None:
+    draw_heatmap(losses, tmp_path / "map.png")
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sizes_are_read_as_people_write_them() -> None:
+    assert [parse_size(text) for text in ("2.0GB", "5.8 MB", "12")] == [2 * 10**9, 5_800_000, 12]
+    with pytest.raises(OptionsError, match="expected for example"):
+        parse_size("much")

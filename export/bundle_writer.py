@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from export.checkpoint import Trim
 from export.decoder.cache import cache_slots
 from export.decoder.config import DecoderConfig
 from export.decoder.model import tensor_shapes
@@ -15,6 +16,7 @@ from export.golden import Golden
 from export.options import Limits
 from export.staging import MANIFEST_FILE
 from export.tokenizer import Tokenizer
+from export.trimmed_checkpoint import ranges_of
 from quantize.quantizer import QuantizedModel
 from runtime.manifest import Preamble
 
@@ -29,7 +31,8 @@ _TOOLS = (
 class BundleContent:
     """All that goes into a bundle, but what is measured on the bundle itself.
 
-    program: the file that `engine` opens. preamble: what sessions can start from.
+    program: the file that `engine` opens. preamble: what sessions can start from. trim: where the
+    model has only some tokens of its checkpoint's vocabulary.
     """
 
     engine: str
@@ -39,6 +42,7 @@ class BundleContent:
     tokenizer: Tokenizer
     golden: Golden
     preamble: Preamble | None = None
+    trim: Trim | None = None
 
 
 def write_files(folder: Path, content: BundleContent) -> None:
@@ -83,6 +87,7 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
         },
         "sampling": dict(tokenizer.sampling),
         **({"preamble": asdict(content.preamble)} if content.preamble else {}),
+        **({"vocabulary": _vocabulary(content.trim)} if content.trim else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
         },
@@ -90,6 +95,16 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
         "parity": dict(parity),
     }
     write_json(folder / MANIFEST_FILE, manifest)
+
+
+def _vocabulary(trim: Trim) -> dict[str, Any]:
+    """Which rows of the checkpoint's table the bundle's ids are, in order."""
+    return {
+        "languages": list(trim.languages),
+        "keep": trim.keep,
+        "rows": trim.whole.config.vocab_size,
+        "kept": ranges_of(trim.kept),
+    }
 
 
 def store_quality(folder: Path, quality: Mapping[str, Any]) -> None:
@@ -104,7 +119,7 @@ def store_quality(folder: Path, quality: Mapping[str, Any]) -> None:
 def _model_info(config: DecoderConfig) -> dict[str, Any]:
     attention = config.layers[0]
     return {
-        "model_type": "cohere2",
+        "model_type": config.model_type,
         "layers": len(config.layers),
         "width": config.width,
         "heads": attention.heads,

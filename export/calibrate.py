@@ -16,7 +16,7 @@ from torch import Tensor
 
 from export.checkpoint import Checkpoint
 from export.decoder.attention import SequenceAttention
-from export.decoder.block import LayerNorm
+from export.decoder.block import LayerNorm, head_norm
 from export.decoder.model import EMBEDDING
 from export.errors import CalibrationError
 from export.fitted_store import FittedStore, Streams
@@ -43,6 +43,13 @@ class LayerMath:
         self.exact = {name: checkpoint.read(full) for name, full in self.names.items()}
         norm_D = checkpoint.read(f"{prefix}input_layernorm.weight")
         self.norm = LayerNorm(norm_D, config.norm_eps)
+
+        def read(name: str) -> Tensor:
+            return checkpoint.read(f"{name}.weight")
+
+        self.query_norm, self.key_norm = (
+            head_norm(read, f"{prefix}{_ATTENTION}.{x}_norm", config) for x in "qk"
+        )
         self.attention = SequenceAttention(
             config.layers[index], config.rope_theta, lambda keys, values: (keys, values)
         )
@@ -51,7 +58,8 @@ class LayerMath:
         """What output and down multiply, side by side: inner_TI."""
         normed_TD = self.norm(hidden_TD)
         q, k, v, gate, up = (F.linear(normed_TD, weights[name])[None] for name in INPUTS)
-        return torch.cat([self.attention(q, k, v, None), F.silu(gate) * up], -1)[0]
+        y = self.attention(self.query_norm(q), self.key_norm(k), v, None)
+        return torch.cat([y, F.silu(gate) * up], -1)[0]
 
     def outer(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Output and down side by side: outer_OI."""

@@ -34,11 +34,25 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trim:
+    """What was left of a vocabulary; kept: old ids in ascending order, a new id's at its place.
+
+    languages: what they were chosen for. keep: how, see `VocabularyOptions`.
+    """
+
+    whole: "Checkpoint"
+    kept: tuple[int, ...]
+    languages: tuple[str, ...]
+    keep: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """An opened folder; weights stay on disk until read.
 
     tensors: name -> where the tensor lies. shapes: of the tensors of the architecture, in its
-    order. states: of every file that is read, when the folder was opened.
+    order. states: of every file that is read, when the folder was opened. trim: where only some
+    tokens of the vocabulary are left.
     """
 
     folder: Path
@@ -47,6 +61,17 @@ class Checkpoint:
     tensors: Mapping[str, StoredTensor] = field(repr=False)
     shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
     states: Mapping[Path, FileState] = field(repr=False)
+    trim: Trim | None = field(default=None, repr=False)
+
+    @property
+    def whole(self) -> "Checkpoint":
+        """With all tokens of the vocabulary."""
+        return self.trim.whole if self.trim else self
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """What the vocabulary was trimmed for; empty where it is whole."""
+        return self.trim.languages if self.trim else ()
 
     @property
     def kinds(self) -> Sequence[LayerKind]:

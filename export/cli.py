@@ -6,12 +6,13 @@ Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
 import logging
 import sys
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from export.cli_languages import Keep, Languages, VocabularyTexts, variants, vocabulary_options
 from export.cli_quality import (
     Budget,
     BundleFolder,
@@ -29,14 +30,25 @@ from export.cli_quality import (
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
+from export.progress import Silent
 from quantize.errors import QuantizeError
 from runtime import RunError
 
 if TYPE_CHECKING:
     from export.parity import Parity
-    from export.probe import Check
 
-_EXTRA = ("torch", "executorch", "torchao", "onnx", "onnx_ir", "onnxscript", "safetensors")
+_EXTRA = (
+    "torch",
+    "executorch",
+    "torchao",
+    "onnx",
+    "onnx_ir",
+    "onnxscript",
+    "safetensors",
+    "langcodes",
+    "language_data",
+    "fontTools",
+)
 
 app = typer.Typer(
     add_completion=True,
@@ -92,6 +104,9 @@ def export(
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
+    languages: Languages = None,
+    keep: Keep = None,
+    texts: VocabularyTexts = None,
     calibrate: Calibrate = True,
     calibration: CalibrationTexts = None,
     calibration_tokens: CalibrationTokens = 65536,
@@ -104,22 +119,28 @@ def export(
 
     Example: tinyaya-export export tiny-aya-global --out aya --backend both
     """
+    from export.checkpoint import open_checkpoint
     from export.pipeline import export_bundle
     from export.terminal import shown_progress
+    from export.vocabulary import trimmed
 
-    fitted_to = CalibrationOptions(texts=calibration, tokens=calibration_tokens, work=work)
     options = ExportOptions(
         backend=backend,
-        recipe=within(budget, source, recipe, losses, fitted_to) if budget else recipe,
+        recipe=recipe,
         kv=kv,
         context=context,
         chunk=chunk,
         preamble=_preamble_text(preamble),
+        vocabulary=vocabulary_options(languages, keep, texts),
         calibrate=calibrate,
-        calibration=fitted_to,
+        calibration=CalibrationOptions(texts=calibration, tokens=calibration_tokens, work=work),
         verify=verify,
         force=force,
     )
+    if budget:
+        checkpoint = trimmed(open_checkpoint(source), options, Silent())
+        chosen = within(budget, checkpoint, recipe, losses, options.fitted_to())
+        options = replace(options, recipe=chosen)
     with shown_progress() as progress:
         bundles = export_bundle(source, out, options, progress)
     if as_json:
@@ -222,6 +243,7 @@ def verify(
 
     Example: tinyaya-export verify aya/onnx --against tiny-aya-global
     """
+    from export.terminal import print_checks
     from export.verify import verify_bundle
 
     checks = verify_bundle(bundle, against, tokens)
@@ -229,7 +251,7 @@ def verify(
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
-        _print_checks(checks)
+        print_checks(checks)
     if not ok:
         raise typer.Exit(1)
 
@@ -243,6 +265,9 @@ def plan(
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
+    languages: Languages = None,
+    keep: Keep = None,
+    texts: VocabularyTexts = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -253,6 +278,8 @@ def plan(
     from export.backends import BACKENDS, find_backend
     from export.checkpoint import open_checkpoint
     from export.plan import plan_export
+    from export.terminal import shown_progress
+    from export.vocabulary import trimmed
 
     options = ExportOptions(
         backend=backend,
@@ -261,9 +288,11 @@ def plan(
         context=context,
         chunk=chunk,
         preamble=_preamble_text(preamble),
+        vocabulary=vocabulary_options(languages, keep, texts),
         verify=verify,
     )
-    checkpoint = open_checkpoint(source)
+    with shown_progress() as progress:
+        checkpoint = trimmed(open_checkpoint(source), options, progress)
     limits = options.limits(checkpoint.config.max_context)
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {name: asdict(plan_export(checkpoint, options, find_backend(name))) for name in names}
@@ -305,6 +334,7 @@ def demo(
 app.command()(evaluate)
 app.command()(sensitivity)
 app.command("recipe")(show_recipe)
+app.command()(variants)
 
 
 def _preamble_text(value: str | None) -> str | None:
@@ -323,12 +353,6 @@ def _verdict(parity: "Parity | None") -> str:
     if parity is None:
         return "not verified"
     return f"verified: KL to fp32 {parity.kl_to_fp32:.2e}, {parity.top1_agreement:.0%} same top-1"
-
-
-def _print_checks(checks: "list[Check]") -> None:
-    for check in checks:
-        figure = f"{check.figure:.2e}" if isinstance(check.figure, float) else check.figure
-        print(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}: {figure}")
 
 
 def _fail(message: object, code: int) -> NoReturn:

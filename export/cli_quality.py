@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from export.checkpoint import Checkpoint
     from export.options import CalibrationOptions
     from quantize.recipe import Recipe
 
@@ -60,6 +61,7 @@ def evaluate(
     from export.quality.evaluate import EvaluateOptions, evaluate_bundle
     from export.quality.page import read_points, render_page
     from export.terminal import print_quality, shown_progress
+    from export.terminal_languages import print_trim
 
     options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
     with shown_progress() as progress:
@@ -73,6 +75,7 @@ def evaluate(
         print_json(quality.as_json())
     else:
         print_quality(quality)
+        print_trim(quality)
 
 
 def sensitivity(
@@ -118,6 +121,7 @@ def show_recipe(
 
     Example: tinyaya-export recipe --recipe int4 --out mine.json
     """
+    from export.checkpoint import open_checkpoint
     from export.errors import OptionsError
     from export.options import CalibrationOptions
     from quantize.recipe import find_recipe, write_recipe
@@ -126,7 +130,7 @@ def show_recipe(
         raise OptionsError("--budget needs the checkpoint whose weights it chooses for: --source")
     found = find_recipe(name)
     if budget and source:
-        found = within(budget, source, name, losses, CalibrationOptions())
+        found = within(budget, open_checkpoint(source), name, losses, CalibrationOptions())
     if out:
         write_recipe(out, found)
     else:
@@ -134,13 +138,17 @@ def show_recipe(
 
 
 def within(
-    size: str, source: Path, base: str, losses: Path | None, calibration: "CalibrationOptions"
+    size: str,
+    checkpoint: "Checkpoint",
+    base: str,
+    losses: Path | None,
+    calibration: "CalibrationOptions",
 ) -> "Recipe":
     """The recipe that loses least within `size`; prints its table."""
     from export.quality.budget_recipe import find_budget_recipe
     from export.terminal import print_choice, shown_progress
 
     with shown_progress() as progress:
-        recipe = find_budget_recipe(source, base, size, losses, calibration, progress)
+        recipe = find_budget_recipe(checkpoint, base, size, losses, calibration, progress)
     print_choice(recipe)
     return recipe

@@ -31,17 +31,42 @@ class Limits:
             )
 
 
+KEEPS = ("safe", "tight", "all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyOptions:
+    """Which tokens a bundle has.
+
+    languages: codes. keep: `safe` keeps what their scripts need, `tight` of that only what their
+    texts need, `all` everything. texts: a folder of <language>.txt beside the shipped ones, for
+    `tight`.
+    """
+
+    languages: tuple[str, ...]
+    keep: str = "safe"
+    texts: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be chosen for."""
+        if not self.languages:
+            raise OptionsError("no language is named; expected codes such as sw, en")
+        if self.keep not in KEEPS:
+            raise OptionsError(f"keep is {self.keep!r}; known: {', '.join(KEEPS)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
     """What calibrated recipes are fitted to.
 
     texts: a folder of <language>.txt, None takes what is shipped for it. tokens: in all, evenly by
-    language. work: a folder that keeps finished layers, so that a killed calibration goes on;
-    None keeps nothing.
+    language. languages: codes of those that have half of the tokens; empty weighs all alike. work:
+    a folder that keeps finished layers, so that a killed calibration goes on; None keeps nothing.
     """
 
     texts: Path | None = None
     tokens: int = 65536
+    languages: tuple[str, ...] = ()
     work: Path | None = None
 
     def __post_init__(self) -> None:
@@ -56,8 +81,8 @@ class ExportOptions:
 
     context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT. kv: None takes the
     recipe's own type of cache. preamble: text that prompts begin with; None takes what the chat
-    template always writes, "" is none. calibrate: False fits calibrated recipes to the weights
-    alone, in minutes.
+    template always writes, "" is none. vocabulary: None keeps every token. calibrate: False fits
+    calibrated recipes to the weights alone, in minutes.
     """
 
     backend: str = "onnx"
@@ -66,6 +91,7 @@ class ExportOptions:
     context: int | None = None
     chunk: int = 128
     preamble: str | None = None
+    vocabulary: VocabularyOptions | None = None
     calibrate: bool = True
     calibration: CalibrationOptions = CalibrationOptions()
     verify: bool = True
@@ -77,6 +103,12 @@ class ExportOptions:
         if isinstance(recipe, str):
             recipe = find_recipe(recipe, self.kv)
         return replace(recipe, calibrated=recipe.calibrated and self.calibrate)
+
+    def fitted_to(self) -> CalibrationOptions:
+        """What calibration takes; the vocabulary's languages weigh in it unless others do."""
+        named = self.calibration.languages
+        chosen = self.vocabulary.languages if self.vocabulary else ()
+        return replace(self.calibration, languages=named or chosen)
 
     def limits(self, max_context: int) -> Limits:
         """Limits for a checkpoint made for `max_context` positions; raises OptionsError."""

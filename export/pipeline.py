@@ -24,6 +24,7 @@ from export.progress import NamedProgress, Progress, Silent
 from export.quantized import build_quantized
 from export.staging import check_target, staged, writes_explained
 from export.trace import trace_model
+from export.vocabulary import trimmed
 from quantize.quantizer import QuantizedModel
 from runtime import Session, open_bundle
 
@@ -63,7 +64,7 @@ def export_bundle(
     for path in targets.values():
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
-    checkpoint = open_checkpoint(source)
+    checkpoint = trimmed(open_checkpoint(source), options, named)
     needed_bytes = check_resources(checkpoint, options, list(backends.values()), target)
     parities: dict[str, Parity | None] = {}
     with memory_explained(named, options, needed_bytes), ExitStack() as stack:
@@ -94,12 +95,13 @@ def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress)
     preamble = find_preamble(checkpoint.tokenizer, options.preamble, longest)
     checkpoint.check_unchanged()
     golden = golden_tokens(checkpoint.folder / "tokenizer.json")
-    probe = probe_ids(golden, checkpoint.tokenizer.bos, limits, checkpoint.config.window)
+    bos, window = checkpoint.tokenizer.bos, checkpoint.config.window
+    probe = probe_ids(golden, bos, limits, window, checkpoint.languages)
     float_NV = None
     if options.verify:
         progress.stage("fp32 reference")
         float_NV = tail_logits(float_model(checkpoint), probe)
-    model = build_quantized(checkpoint, recipe, golden, options.calibration, progress)
+    model = build_quantized(checkpoint, recipe, golden, options.fitted_to(), progress)
     checkpoint.check_unchanged()
     return _Source(
         checkpoint=checkpoint,
@@ -121,6 +123,7 @@ def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) 
         limits=shared.limits,
         tokenizer=shared.checkpoint.tokenizer,
         golden=shared.golden,
+        trim=shared.checkpoint.trim,
     )
     write_files(folder, content)
     with TemporaryDirectory(dir=folder.parent) as scratch:

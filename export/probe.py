@@ -5,7 +5,7 @@ KL is KL(p || q) in nats, p the reference. Shape suffixes: N positions, V vocabu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, cycle, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,22 @@ class Check:
     figure: float | str
 
 
-def probe_ids(golden: Mapping[str, Any], bos: int, limits: Limits, window: int | None) -> list[int]:
-    """A text in all languages, long enough to cross chunks, and the window where it is short."""
-    ids = [bos, *(token for row in golden.values() for token in row["ids"])]
-    return ids[: probe_length(limits, window)]
+def probe_ids(
+    golden: Mapping[str, Any],
+    bos: int,
+    limits: Limits,
+    window: int | None,
+    languages: Sequence[str] = (),
+) -> list[int]:
+    """A text in all languages, long enough to cross chunks, and the window where it is short.
+
+    languages: what a bundle is for, if not for all; their texts alone, again and again.
+    """
+    length = probe_length(limits, window)
+    rows = [golden[code]["ids"] for code in languages if code in golden]
+    if rows:
+        return [bos, *islice(cycle(chain.from_iterable(rows)), length - 1)]
+    return [bos, *(token for row in golden.values() for token in row["ids"])][:length]
 
 
 def probe_length(limits: Limits, window: int | None) -> int:

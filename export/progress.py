@@ -15,6 +15,9 @@ class Progress(Protocol):
         total: how often the returned function will be called; None where that is unknown.
         """
 
+    def note(self, text: str) -> None:
+        """Say something that the user should know, although the work goes on."""
+
 
 class NamedProgress:
     """Passes stages on, and keeps the name of the one that is under way."""
@@ -27,6 +30,10 @@ class NamedProgress:
         self.name = name
         return self._inner.stage(name, total)
 
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._inner.note(text)
+
 
 class Silent:
     """Shows nothing."""
@@ -34,3 +41,6 @@ class Silent:
     def stage(self, name: str, total: int | None = None) -> Advance:
         """See `Progress`."""
         return lambda: None
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""

@@ -1,7 +1,7 @@
 """What people see in a terminal: progress bars and tables, by rich; nothing where there is none."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from runtime import Bundle
 
 if TYPE_CHECKING:
     from export.demo import DemoResult
+    from export.probe import Check
     from export.quality.figures import Quality
     from export.quality.sensitivity import Sensitivity
     from quantize.precision import Precision
@@ -42,12 +43,22 @@ class _Shown:
         self._task = task = self._bars.add_task(name, total=total)
         return lambda: self._bars.advance(task)
 
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._bars.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+class _Notes(Silent):
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        print(f"note: {text}", file=sys.stderr)  # noqa: T201
+
 
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
-    """Progress on stderr with the stage's name and the time left; silent when not a terminal."""
+    """Progress on stderr with the stage's name and the time left; notes alone elsewhere."""
     if not sys.stderr.isatty():
-        yield Silent()
+        yield _Notes()
         return
     columns = (
         SpinnerColumn(),
@@ -60,6 +71,13 @@ def shown_progress() -> Iterator[Progress]:
         yield _Shown(bars)
 
 
+def print_checks(checks: "Iterable[Check]") -> None:
+    """Verdicts, one a line."""
+    for check in checks:
+        figure = f"{check.figure:.2e}" if isinstance(check.figure, float) else check.figure
+        print(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}: {figure}")  # noqa: T201
+
+
 def print_manifest(bundle: Bundle) -> None:
     """A bundle's facts as two columns."""
     manifest = bundle.manifest
@@ -70,6 +88,7 @@ def print_manifest(bundle: Bundle) -> None:
         "engine": manifest.engine,
         "model": f"{model.model_type}, {model.parameters:,} parameters, {model.layers} layers"
         + window,
+        "vocabulary": _vocabulary(manifest.vocabulary, model.vocab_size),
         "recipe": f"{manifest.recipe['name']}, caches in "
         + "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache)),
         "context": f"{manifest.limits.context} tokens, in chunks of {manifest.limits.chunk}",
@@ -86,6 +105,13 @@ def print_manifest(bundle: Bundle) -> None:
     for name, text in rows.items():
         table.add_row(f"[bold]{name}", text)
     Console().print(table)
+
+
+def _vocabulary(trim: Mapping[str, Any] | None, rows: int) -> str:
+    """How many rows the table has, and what of a larger one they are."""
+    if not trim:
+        return f"{rows:,} rows"
+    return f"{rows:,} of {trim['rows']:,} rows for {', '.join(trim['languages'])} ({trim['keep']})"
 
 
 def _by_language(quality: Mapping[str, Any] | None) -> str:

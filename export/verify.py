@@ -69,9 +69,11 @@ def _check_model(
 ) -> Iterator[Check]:
     from export.checkpoint import open_checkpoint
     from export.golden import golden_tokens
+    from export.trimmed_checkpoint import trim_as
     from quantize.recipe import parse_recipe
 
-    checkpoint, manifest = open_checkpoint(source), bundle.manifest
+    manifest = bundle.manifest
+    checkpoint = trim_as(open_checkpoint(source), manifest.vocabulary)
     if tokens is not None and not 0 < tokens <= manifest.limits.context:
         raise OptionsError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
     if (
@@ -79,10 +81,11 @@ def _check_model(
         or len(checkpoint.config.layers) != manifest.model.layers
     ):
         raise OptionsError(f"{source} is another model than the one in {bundle.folder}")
-    same = golden_tokens(source / "tokenizer.json") == golden
+    same = golden_tokens(checkpoint.folder / "tokenizer.json") == golden
     yield Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts")
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
-    ids = probe_ids(golden, manifest.tokens.bos, limits, checkpoint.config.window)
+    bos, window = manifest.tokens.bos, checkpoint.config.window
+    ids = probe_ids(golden, bos, limits, window, checkpoint.languages)
     text = cycle(token for row in golden.values() for token in row["ids"])
     longer = [ids[0], *islice(text, tokens - 1)] if tokens else None
     if parse_recipe(manifest.recipe).calibrated:

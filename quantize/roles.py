@@ -45,6 +45,8 @@ _ROLE_BY_SUFFIX = {
     "down_proj": Role.DOWN,
     "input_layernorm": Role.NORM,
     "norm": Role.NORM,
+    "q_norm": Role.NORM,
+    "k_norm": Role.NORM,
 }
 
 

@@ -99,7 +99,7 @@ class FileEntry:
 class Manifest:
     """All that a bundle says of itself.
 
-    recipe, versions, parity and quality are kept as they are.
+    recipe, versions, parity, quality and vocabulary are kept as they are.
     """
 
     engine: str
@@ -115,6 +115,7 @@ class Manifest:
     parity: Mapping[str, Any] | None = None
     preamble: Preamble | None = None
     quality: Mapping[str, Any] | None = None
+    vocabulary: Mapping[str, Any] | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,9 +1,11 @@
 """The parallel block: x + attention(norm(x)) + mlp(norm(x)), one bias-free LayerNorm for both.
 
-Shape suffixes: B batch, T tokens, D width, I inputs of a projection, O its outputs.
+Shape suffixes: B batch, T tokens, D width, I inputs of a projection, O its outputs, H heads,
+E head size.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch.nn.functional as F
@@ -41,6 +43,25 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x_BTD, x_BTD.shape[-1:], self.get_buffer("weight"), None, self.eps)
 
 
+class HeadNorm(nn.Module):
+    """LayerNorm of each head by itself, with a weight for each; x_BTI with heads laid flat."""
+
+    def __init__(self, weight_HE: Tensor, eps: float) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight_HE)
+        self.eps = eps
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        weight_HE = self.get_buffer("weight")
+        x_BTHE = x_BTI.unflatten(-1, weight_HE.shape)
+        return (F.layer_norm(x_BTHE, x_BTHE.shape[-1:], eps=self.eps) * weight_HE).flatten(-2)
+
+
+def head_norm(read: Callable[[str], Tensor], name: str, config: DecoderConfig) -> nn.Module:
+    """Module: x_BTI -> x_BTI, the head norm of that name, or nothing where the model has none."""
+    return HeadNorm(read(name), config.norm_eps) if config.head_norms else nn.Identity()
+
+
 class Block(nn.Module):
     """One layer; `step` is the backend's own state of this step and is passed through."""
 
@@ -55,13 +76,18 @@ class Block(nn.Module):
 
         self.norm = LayerNorm(norm_weight(weights, f"{prefix}input_layernorm"), config.norm_eps)
         self.query, self.key = linear("self_attn.q"), linear("self_attn.k")
+        self.query_norm, self.key_norm = (
+            head_norm(partial(norm_weight, weights), f"{prefix}self_attn.{x}_norm", config)
+            for x in "qk"
+        )
         self.value, self.output = linear("self_attn.v"), linear("self_attn.o")
         self.attend = leaves.attention(index, config.layers[index])
         self.gate, self.up, self.down = linear("mlp.gate"), linear("mlp.up"), linear("mlp.down")
 
     def forward(self, x_BTD: Tensor, step: Any) -> Tensor:
         normed = self.norm(x_BTD)
-        y_BTI = self.attend(self.query(normed), self.key(normed), self.value(normed), step)
+        q_BTI, k_BTI = self.query_norm(self.query(normed)), self.key_norm(self.key(normed))
+        y_BTI = self.attend(q_BTI, k_BTI, self.value(normed), step)
         fed = self.down(F.silu(self.gate(normed)) * self.up(normed))
         return x_BTD + self.output(y_BTI) + fed  # type: ignore[no-any-return]
 

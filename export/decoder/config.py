@@ -1,6 +1,8 @@
-"""A Hugging Face config of the Cohere2 architecture in, the decoder's sizes out.
+"""A Hugging Face config of the Cohere or Cohere2 architecture in, the decoder's sizes out.
 
-A config that means another computation is refused by name, never ignored.
+Cohere (Command R, Aya Expanse) is Cohere2 without windows and with rotary positions in all layers;
+it may normalize queries and keys. A config that means another computation is refused by name, never
+ignored.
 """
 
 import sys
@@ -31,8 +33,12 @@ class AttentionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """Sizes of the decoder, with the names of the fact that each stands for."""
+    """Sizes of the decoder, with the names of the fact that each stands for.
 
+    head_norms: whether each head's queries and keys are normalized before they are rotated.
+    """
+
+    model_type: str
     vocab_size: int
     width: int
     ffn_width: int
@@ -40,6 +46,7 @@ class DecoderConfig:
     rope_theta: float
     norm_eps: float
     logit_scale: float
+    head_norms: bool
     tied: bool
     max_context: int
 
@@ -60,7 +67,6 @@ class DecoderConfig:
 _REQUIRED_VALUES: Mapping[str, tuple[object, ...]] = {
     "hidden_act": ("silu",),
     "attention_bias": (False, None),
-    "use_qk_norm": (False, None),
     "use_parallel_block": (True,),
     "use_parallel_embedding": (False,),
     "use_gated_activation": (True,),
@@ -69,6 +75,18 @@ _REQUIRED_VALUES: Mapping[str, tuple[object, ...]] = {
     "rotary_pct": (1.0,),
     "rope_scaling": (None,),
     "quantization_config": (None,),
+}
+# Of Cohere there is none: it is another in every second version of transformers.
+_DEFAULT_THETA = {"cohere2": 10000.0}
+# Keys likewise, by architecture.
+_ARCHITECTURES: Mapping[str, Mapping[str, tuple[object, ...]]] = {
+    "cohere2": {"use_qk_norm": (False, None)},
+    "cohere": {
+        "sliding_window": (None,),
+        "sliding_window_pattern": (None,),
+        "layer_types": (None,),
+        "layer_switch": (None,),
+    },
 }
 
 
@@ -85,9 +103,11 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
             f"{head_dim} do not fit: head_dim must be even and hidden_size / heads, and key-value "
             "heads must divide the query heads"
         )
-    kinds = _layer_kinds(raw)
+    windowed = raw["model_type"] == "cohere2"
+    kinds = _layer_kinds(raw) if windowed else [GLOBAL] * _positive(raw, "num_hidden_layers")
     window = _positive(raw, "sliding_window") if WINDOW in kinds else None
     return DecoderConfig(
+        model_type=raw["model_type"],
         vocab_size=_positive(raw, "vocab_size"),
         width=width,
         ffn_width=_positive(raw, "intermediate_size"),
@@ -97,25 +117,28 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
                 kv_heads=kv_heads,
                 head_dim=head_dim,
                 window=window if kind == WINDOW else None,
-                rotary=kind == WINDOW,
+                rotary=kind == WINDOW or not windowed,
             )
             for kind in kinds
         ),
         rope_theta=_rope_theta(raw),
         norm_eps=_number(raw, "layer_norm_eps", 1e-5),
         logit_scale=_number(raw, "logit_scale", 0.0625),
+        head_norms=raw.get("use_qk_norm") is not None and _flag(raw, "use_qk_norm", default=False),
         tied=_flag(raw, "tie_word_embeddings", default=True),
         max_context=_positive(raw, "max_position_embeddings"),
     )
 
 
 def _refuse_other_computations(raw: Mapping[str, Any]) -> None:
-    if raw.get("model_type") != "cohere2":
+    own = _ARCHITECTURES.get(str(raw.get("model_type")))
+    if own is None:
+        known = " and ".join(map(repr, _ARCHITECTURES))
         raise ConfigError(
-            f"model_type is {raw.get('model_type')!r}; this exporter reads 'cohere2' "
-            "(Tiny Aya, Command R7B)"
+            f"model_type is {raw.get('model_type')!r}; this exporter reads {known} "
+            "(Tiny Aya, Command R7B; Aya Expanse, Command R)"
         )
-    for key, allowed in _REQUIRED_VALUES.items():
+    for key, allowed in {**_REQUIRED_VALUES, **own}.items():
         if key in raw and raw[key] not in allowed:
             raise ConfigError(
                 f"config.json says {key} = {raw[key]!r}, which is another computation; "
@@ -132,7 +155,7 @@ def _positive(raw: Mapping[str, Any], key: str, default: int | None = None) -> i
     return value
 
 
-def _number(raw: Mapping[str, Any], key: str, default: float) -> float:
+def _number(raw: Mapping[str, Any], key: str, default: float | None) -> float:
     value = raw.get(key, default)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 < value <= sys.float_info.max:
@@ -178,4 +201,4 @@ def _rope_theta(raw: Mapping[str, Any]) -> float:
                 f"rope_parameters says {key} = {value!r}, which is another computation; "
                 "supported: rope_type = 'default' and rope_theta"
             )
-    return _number({**raw, **parameters}, "rope_theta", 10000.0)
+    return _number({**raw, **parameters}, "rope_theta", _DEFAULT_THETA.get(raw["model_type"]))

@@ -21,6 +21,10 @@ def tensor_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {f"{EMBEDDING}.weight": (config.vocab_size, width)}
     for index, layer in enumerate(config.layers):
         queries, keys = layer.heads * layer.head_dim, layer.kv_heads * layer.head_dim
+        norms = {
+            "self_attn.q_norm": (layer.heads, layer.head_dim),
+            "self_attn.k_norm": (layer.kv_heads, layer.head_dim),
+        }
         shapes |= {
             f"model.layers.{index}.{name}.weight": shape
             for name, shape in {
@@ -32,6 +36,7 @@ def tensor_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
                 "mlp.gate_proj": (ffn, width),
                 "mlp.up_proj": (ffn, width),
                 "mlp.down_proj": (width, ffn),
+                **(norms if config.head_norms else {}),
             }.items()
         }
     shapes[f"{FINAL_NORM}.weight"] = (width,)

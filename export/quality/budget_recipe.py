@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from export.checkpoint import Checkpoint, open_checkpoint
+from export.checkpoint import Checkpoint
 from export.errors import OptionsError
 from export.options import CalibrationOptions
 from export.progress import Progress
@@ -29,21 +29,24 @@ _UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
 def find_budget_recipe(
-    source: Path,
+    checkpoint: Checkpoint,
     base: str,
     size: str,
     losses: Path | None,
     calibration: CalibrationOptions,
     progress: Progress,
 ) -> Recipe:
-    """The recipe `base` with bits chosen for `size`, by losses from a file or measured now."""
+    """The recipe `base` with bits chosen for `size`, by losses from a file or measured now.
+
+    checkpoint: as it is to be exported; losses are measured with all of its vocabulary.
+    """
     budget_bytes, recipe = parse_size(size), find_recipe(base)
-    checkpoint = open_checkpoint(source)
     _check_possible(checkpoint, recipe, budget_bytes)
     if losses:
         found = read_losses(losses)
     else:
-        found = measure_sensitivity(source, None, _TOKENS, calibration, progress).losses
+        whole = checkpoint.whole.folder
+        found = measure_sensitivity(whole, None, _TOKENS, calibration, progress).losses
     return budget_recipe(checkpoint, recipe, found, budget_bytes)
 
 

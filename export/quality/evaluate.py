@@ -5,7 +5,7 @@ in float32, whose layers are read once for all texts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,9 @@ from export.progress import Progress
 from export.quality.continuation import collapse_rates
 from export.quality.figures import LanguageFigures, Quality, judge, language_figures, summarize
 from export.quality.recall import recall_rates
+from export.quality.regional import trim_figures
 from export.texts import Texts, evaluation_texts
+from export.trimmed_checkpoint import trim_as
 from runtime import Bundle, Session, open_bundle
 
 Stepped = Callable[[Sequence[int]], Logits]
@@ -62,7 +64,7 @@ class Reference:
     @classmethod
     def of(cls, checkpoint: Checkpoint, options: EvaluateOptions, context: int) -> "Reference":
         """Run the model; context: the most ids that programs take."""
-        texts, encode = evaluation_texts(options.texts), hugging_face_encoder(checkpoint.folder)
+        texts, encode = _texts(checkpoint, options), hugging_face_encoder(checkpoint.folder)
         bos = checkpoint.tokenizer.bos
         ids = {code: [bos, *encode(text)] for code, text in texts.items()}
         count = min(options.tokens, context, *(len(row) - 1 for row in ids.values()))
@@ -96,7 +98,8 @@ def evaluate_bundle(
     folder: Path, source: Path, options: EvaluateOptions, progress: Progress
 ) -> Quality:
     """Judge the bundle in `folder` against the checkpoint `source`; raises ExportError."""
-    bundle, checkpoint = open_bundle(folder), open_checkpoint(source)
+    bundle = open_bundle(folder)
+    checkpoint = trim_as(open_checkpoint(source), bundle.manifest.vocabulary)
     _check_same_model(bundle, checkpoint)
     progress.stage("fp32 by language")
     reference = Reference.of(checkpoint, options, bundle.manifest.limits.context)
@@ -107,7 +110,21 @@ def evaluate_bundle(
     languages = reference.judge(bundle_steps(session), rates, advance)
     progress.stage("recall past the window")
     prose = [token for row in reference.ids.values() for token in row[1:]]
-    return summarize(languages, recall_rates(session, checkpoint, prose))
+    quality = summarize(languages, recall_rates(session, checkpoint, prose))
+    if not checkpoint.trim:
+        return quality
+    progress.stage("what the trim costs")
+    return replace(quality, trim=trim_figures(checkpoint, reference.texts, options.tokens))
+
+
+def _texts(checkpoint: Checkpoint, options: EvaluateOptions) -> Texts:
+    """Texts to judge by; of a trimmed vocabulary's own languages where none are named."""
+    texts, own = evaluation_texts(options.texts), checkpoint.languages
+    if options.texts or not own:
+        return texts
+    if not any(code in texts for code in own):
+        raise OptionsError(f"no text of {', '.join(own)} is shipped; add --texts DIR")
+    return {code: texts[code] for code in own if code in texts}
 
 
 def _check_same_model(bundle: Bundle, checkpoint: Checkpoint) -> None:

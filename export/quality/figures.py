@@ -36,11 +36,27 @@ class LanguageFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrimFigures:
+    """What a trimmed vocabulary costs one language.
+
+    tokens_before, tokens: of its text, with the whole vocabulary and the trimmed one. growth: share
+    of tokens more than before. dropped_mass: mean probability of all tokens that are gone, at
+    positions of the text.
+    """
+
+    tokens_before: int
+    tokens: int
+    growth: float
+    dropped_mass: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quality:
     """Means over languages, each counting alike, and the languages themselves.
 
     recall_past_window: share of facts older than the window that the program recalls, with the
     unquantized model's share beside it; None where that recalls too few for a loss to show.
+    trim: what a trimmed vocabulary costs by language; None where it is whole.
     """
 
     mean_kl: float
@@ -49,6 +65,7 @@ class Quality:
     recall_past_window: float | None
     reference_recall_past_window: float | None
     languages: Mapping[str, LanguageFigures]
+    trim: Mapping[str, TrimFigures] | None = None
 
     @property
     def worst(self) -> str:
@@ -82,6 +99,17 @@ class Quality:
             "worst_language": self.worst,
             "worst_kl": self.languages[self.worst].mean_kl,
             "recall_past_window": self.recall_past_window,
+            **self._trim_short(),
+        }
+
+    def _trim_short(self) -> dict[str, float]:
+        """The language that a trim lengthens most, and what all lose on average."""
+        if not self.trim:
+            return {}
+        rows = self.trim.values()
+        return {
+            "most_token_growth": max(row.growth for row in rows),
+            "dropped_mass": fmean(row.dropped_mass for row in rows),
         }
 
     def _grouped(self, group_of: Callable[[str], str]) -> dict[str, dict[str, float]]:

@@ -264,7 +264,8 @@ def test_other_biases_are_refused(folder: Path, tensors: dict[str, Tensor], valu
 
 W, G = "sliding_attention", "full_attention"
 REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
-    ({"model_type": "cohere"}, ("'cohere'", "'cohere2'")),
+    ({"model_type": "llama"}, ("'llama'", "'cohere2' and 'cohere'")),
+    ({"model_type": "cohere"}, ("sliding_window", "another computation", "None")),
     ({"model_type": ABSENT}, ("None", "'cohere2'")),
     ({"use_qk_norm": True}, ("use_qk_norm", "True", "another computation", "False")),
     ({"rope_scaling": {"type": "linear", "factor": 2}}, ("rope_scaling", "linear")),

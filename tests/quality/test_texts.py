@@ -8,7 +8,7 @@ import pytest
 from export.errors import CalibrationError, OptionsError
 from export.golden import golden_tokens
 from export.languages import LANGUAGES, find_language
-from export.texts import calibration_texts, evaluation_texts, sequences_of
+from export.texts import calibration_texts, evaluation_texts, sequences_of, weights_of
 from tests.conftest import NANO
 
 _SHARED = 0.02  # of paragraphs; formulas such as "Whereas" come in both halves
@@ -56,6 +56,17 @@ def test_sequences_hold_each_language_alike() -> None:
     assert [len(row) for row in rows] == [31, 31, 31]
     assert all(row[0] == 0 for row in rows)
     assert Counter(token for row in rows for token in row[1:]) == {1: 30, 2: 30, 3: 30}
+
+
+def test_chosen_languages_have_their_share() -> None:
+    texts = {code: [index] * 500 for index, code in enumerate("abcdef", start=1)}
+    weights = weights_of(["b", "x", "e"], texts, 0.5)
+    rows = sequences_of(texts, bos=0, length=11, total=800, weights=weights)
+    found = Counter(token for row in rows for token in row[1:])
+    assert found == {1: 100, 2: 200, 3: 100, 4: 100, 5: 200, 6: 100}
+    assert weights_of([], texts, 0.5) == weights_of(["x"], texts, 0.5) == {}
+    assert weights_of(list("abcdef"), texts, 0.5) == {}
+    assert weights_of(list("abcde"), texts, 0.5) == dict.fromkeys("abcde", 1.0)  # never fewer
 
 
 def test_a_language_without_text_is_named() -> None:

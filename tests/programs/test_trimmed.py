@@ -1,0 +1,172 @@
+"""Trimmed bundles on both engines: kept tokens' logits to the bit, and the stock clients' text."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.backends import BACKENDS, find_backend
+from export.options import CalibrationOptions, ExportOptions, VocabularyOptions
+from export.pipeline import export_bundle
+from export.texts import evaluation_texts
+from export.verify import verify_bundle
+from runtime import Bundle, open_bundle
+from tests.conftest import NANO
+
+LANGUAGES = ("hi",)  # 1,513 tokens: an odd number, which kernels sum in another order
+PROMPT = "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता प्राप्त है। " * 8
+RECIPES = ("int4",)
+Folders = Mapping[tuple[str, str, str], Path]
+Trimmed = Mapping[tuple[str, str], Path]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Recipe, `keep` and engine -> nano for Hindi, with all its words and with its own alone."""
+    folder, work = (tmp_path_factory.mktemp(name) for name in ("trimmed", "work"))
+    calibration = CalibrationOptions(tokens=2048, work=work)  # one for both, to prove it is
+    found = {}
+    for recipe in RECIPES:
+        for keep in ("all", "safe"):
+            options = ExportOptions(
+                backend="both",
+                recipe=recipe,
+                chunk=64,
+                vocabulary=VocabularyOptions(languages=LANGUAGES, keep=keep),
+                calibration=calibration,
+            )
+            for bundle in export_bundle(NANO, folder / recipe / keep, options):
+                found[recipe, keep, bundle.backend] = bundle.path
+    return found
+
+
+@pytest.fixture(scope="module")
+def trimmed(folders: Folders) -> Trimmed:
+    """Recipe and engine -> the bundle without other languages' words."""
+    return {
+        (recipe, name): path for (recipe, keep, name), path in folders.items() if keep == "safe"
+    }
+
+
+def kept_of(bundle: Bundle) -> list[int]:
+    vocabulary = bundle.manifest.vocabulary
+    assert vocabulary
+    return [id_ for low, high in vocabulary["kept"] for id_ in range(low, high)]
+
+
+@pytest.mark.l3
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_logits_of_kept_tokens_are_the_whole_bundles_to_the_bit(
+    folders: Folders, recipe: str, backend: str
+) -> None:
+    whole, own = (open_bundle(folders[recipe, keep, backend]) for keep in ("all", "safe"))
+    kept = kept_of(own)
+    new = {old: row for row, old in enumerate(kept)}
+    sessions = whole.session(), own.session()
+    for code in LANGUAGES:
+        text = evaluation_texts(None)[code]
+        before, after = (b.tokenizer.encode(text)[:300] for b in (whole, own))
+        assert after == [new[id_] for id_ in before]
+        steps = []
+        for session, ids in zip(sessions, (before, after), strict=True):
+            session.reset()
+            rows = [session.prefill(ids[:200]).copy()]  # chunks, and past the window
+            rows += [session.step(id_).copy() for id_ in ids[200:]]
+            steps.append(np.stack(rows))
+        np.testing.assert_array_equal(steps[1][:, : len(kept)], steps[0][:, kept])
+
+
+@pytest.mark.l4
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_onnxruntime_genai_runs_it(trimmed: Trimmed, recipe: str) -> None:
+    import onnxruntime_genai
+
+    from tests.programs.test_trained import greedy
+
+    folder = trimmed[recipe, "onnx"]
+    bundle = open_bundle(folder)
+    prompt_ids = bundle.tokenizer.encode(PROMPT)
+    expected = greedy(bundle.session(), prompt_ids, 100)
+    model = onnxruntime_genai.Model(str(folder))
+    assert [2, *onnxruntime_genai.Tokenizer(model).encode(PROMPT)] == prompt_ids
+    params = onnxruntime_genai.GeneratorParams(model)
+    params.set_search_options(do_sample=False, max_length=len(prompt_ids) + len(expected))
+    generator = onnxruntime_genai.Generator(model, params)
+    generator.append_tokens(prompt_ids)
+    while not generator.is_done():
+        generator.generate_next_token()
+    found = generator.get_sequence(0).tolist()[len(prompt_ids) :]
+    assert found == expected[: len(found)]
+    assert len(found) == 100 or found[-1] in bundle.manifest.tokens.stop
+    assert len(prompt_ids) + len(found) > 128
+
+
+@pytest.mark.l4
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_executorch_text_runner_runs_it(trimmed: Trimmed, recipe: str) -> None:
+    import executorch.kernels.quantized  # noqa: F401
+    from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
+    from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner
+
+    from runtime import Sampler, generate
+
+    folder = trimmed[recipe, "executorch"]
+    bundle = open_bundle(folder)
+    prompt_ids = bundle.tokenizer.encode(PROMPT)
+    sampler = Sampler(temperature=0.0)
+    tokens = list(generate(bundle.session(), prompt_ids, max_tokens=100, sampler=sampler))
+    runner = TextLLMRunner(str(folder / "model.pte"), str(folder / "tokenizer.json"))
+    pieces: list[str] = []
+    config = GenerationConfig(echo=False, max_new_tokens=len(tokens), temperature=0.0, num_bos=1)
+    runner.generate(PROMPT, config, token_callback=pieces.append)
+    assert "".join(pieces) == "".join(token.text for token in tokens)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_bundle_says_of_it(trimmed: Trimmed, backend: str) -> None:
+    folder = trimmed["int4", backend]
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    said = manifest["vocabulary"]
+    assert said["languages"] == list(LANGUAGES) and said["keep"] == "safe"
+    assert said["rows"] == 10240
+    kept = kept_of(open_bundle(folder))
+    rows = manifest["model"]["vocab_size"]
+    assert len(kept) <= rows < 10240 and rows % 64 == 0
+    assert manifest["tokens"]["unused"] == [[len(kept), rows]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_is_smaller_by_the_rows_that_went(folders: Folders, backend: str) -> None:
+    def size(folder: Path) -> int:
+        names = ("model.onnx.data", "model.pte")
+        return sum((folder / name).stat().st_size for name in names if (folder / name).exists())
+
+    whole, own = (folders["int4", keep, backend] for keep in ("all", "safe"))
+    gone = 10240 - open_bundle(own).manifest.model.vocab_size
+    copies = find_backend(backend).table_copies()
+    assert size(whole) - size(own) >= 0.95 * copies * gone * 256
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_verifies_against_the_whole_checkpoint(trimmed: Trimmed, backend: str) -> None:
+    checks = verify_bundle(trimmed["int4", backend], NANO)
+    assert all(check.ok for check in checks), checks
+    assert len(checks) > 5
+
+
+def test_evaluation_says_what_the_trim_costs(trimmed: Trimmed) -> None:
+    from export.progress import Silent
+    from export.quality.evaluate import EvaluateOptions, evaluate_bundle
+
+    options = EvaluateOptions(tokens=64, sentences=0)
+    quality = evaluate_bundle(trimmed["int4", "onnx"], NANO, options, Silent())
+    assert quality.languages.keys() == set(LANGUAGES)
+    assert quality.trim and quality.trim.keys() == set(LANGUAGES)
+    for row in quality.trim.values():
+        assert row.growth == 0 and row.tokens > 1000
+        assert 0.001 < row.dropped_mass < 0.2
+    assert quality.as_json()["trim"]["hi"]["growth"] == 0
+    assert quality.short()["most_token_growth"] == 0

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from export.cli_chat import chat
 from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
+from export.cli_run import run
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
@@ -137,56 +139,8 @@ def export(
         print(f"{bundle.path}: {bundle.backend}, {recipe}, {_verdict(bundle.parity)}")
 
 
-@app.command()
-def run(
-    bundle: BundleFolder,
-    prompt: Annotated[str, typer.Option(help="Text to continue.")],
-    max_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 256,
-    temperature: Annotated[
-        float | None, typer.Option(help="0 takes the likeliest.", show_default="the bundle's")
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(help="Likeliest ids; 0: all.", show_default="the bundle's")
-    ] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Likeliest mass.", show_default="the bundle's")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
-    chat: Annotated[bool, typer.Option("--chat", help="Ask in the chat template.")] = False,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads.", show_default="one a core")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Let the bundle in DIR continue a text, or answer with --chat.
-
-    Example: tinyaya-export run aya/onnx --prompt "Habari ya" --max-tokens 40
-    """
-    from runtime import EmptyPromptError, Sampler, generate, open_bundle
-
-    if not prompt:
-        raise EmptyPromptError("the prompt is empty; expected some text to continue")
-    opened = open_bundle(bundle)
-    chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    sampling = asdict(opened.manifest.sampling)
-    sampling |= {name: value for name, value in chosen.items() if value is not None}
-    sampler = Sampler(**sampling, seed=seed)
-    messages = [{"role": "user", "content": prompt}]
-    prompt_ids = opened.tokenizer.encode(opened.template.render(messages) if chat else prompt)
-    session = opened.session(threads=threads)
-    tokens = generate(session, prompt_ids, max_tokens=max_tokens, sampler=sampler)
-    while True:
-        try:
-            token = next(tokens)
-        except StopIteration as end:
-            result = end.value
-            break
-        if not as_json:
-            print(token.text, end="", flush=True)
-    if as_json:
-        print_json({"prompt_ids": prompt_ids, **asdict(result)})
-    else:
-        print()
+app.command()(run)
+app.command()(chat)
 
 
 @app.command()

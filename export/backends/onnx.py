@@ -27,6 +27,7 @@ from export.decoder.config import AttentionConfig, DecoderConfig
 from export.decoder.float_leaves import FloatEmbedding, FloatLinear
 from export.decoder.model import Decoder
 from export.decoder.rope import rope_table
+from export.logit_rows import let_rows_be_chosen
 from export.options import Limits
 from export.probe import prefill_evenly
 from export.tokenizer import Tokenizer
@@ -278,6 +279,7 @@ class OnnxBackend:
             )
         if program is None:
             raise AssertionError("torch.onnx.export returned no program")
+        let_rows_be_chosen(program.model)
         genai = _genai_config(traced, tokenizer)
 
         def write(folder: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mmap import mmap
 from pathlib import Path
 
+from executorch.exir._serialize._flatbuffer_program import _patch_generated_flatbuffer_aliases
 from executorch.exir._serialize.generated.executorch_flatbuffer.DataSegment import DataSegment
 from executorch.exir._serialize.generated.executorch_flatbuffer.Program import Program
 
@@ -34,6 +35,7 @@ class _Segment:
 
 def share_segments(path: Path) -> None:
     """Cut out of the file every large segment that equals a part of its constants."""
+    _patch_generated_flatbuffer_aliases()  # until then, the tables' names stand for modules
     with path.open("r+b") as file:
         with mmap(file.fileno(), 0) as data:
             size = len(data)

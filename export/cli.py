@@ -15,6 +15,7 @@ import typer
 from export.cli_chat import chat
 from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
 from export.cli_run import run
+from export.cli_serve import serve
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
@@ -141,6 +142,7 @@ def export(
 
 app.command()(run)
 app.command()(chat)
+app.command()(serve)
 
 
 @app.command()

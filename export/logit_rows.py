@@ -13,8 +13,8 @@ from runtime.engines.onnx import ROWS_INPUT
 def let_rows_be_chosen(model: onnx_ir.Model) -> None:
     """Make the slice before the head take the last `logits_to_keep` positions."""
     graph = model.graph
-    slices = [node for node in graph if node.op_type == "Slice"]
-    assert len(slices) == 1, "the head's slice is the only one"
+    slices = [node for node in graph if node.op_type == "Slice" and _starts_at_last(node)]
+    assert len(slices) == 1, "the head's slice is the only one that begins at the last position"
     count = onnx_ir.Value(
         name=ROWS_INPUT,
         type=onnx_ir.TensorType(onnx_ir.DataType.INT64),
@@ -37,3 +37,9 @@ def _forget_lengths(graph: onnx_ir.Graph, start: onnx_ir.Node) -> None:
             reached |= set(node.outputs)
     for value in reached - set(graph.outputs):
         value.shape = None
+
+
+def _starts_at_last(node: onnx_ir.Node) -> bool:
+    start = node.inputs[1]
+    assert start is not None
+    return start.const_value is not None and start.const_value.numpy().tolist() == [-1]

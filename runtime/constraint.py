@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 PACKAGE = "llguidance==1.9.1"
 
+# Blanks between values could go on for ever; small models do that.
+_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
 # Kind of constraint -> what makes llguidance's grammar of it.
 KINDS: Mapping[str, Callable[[str], str]] = {
-    "json_schema": lambda text: _library().LLMatcher.grammar_from_json_schema(text),
+    "json_schema": lambda text: _library().LLMatcher.grammar_from_json_schema(text, _ONE_LINE),
     "regex": lambda text: _library().LLMatcher.grammar_from_regex(text),
     "grammar": lambda text: _library().LLMatcher.grammar_from_lark(text),
 }

@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import replace
-from queue import Empty, Full, Queue
-from threading import Event, Thread
+from threading import Condition, Event, Thread
 
 from runtime.bundle import Bundle
 from runtime.errors import RunError
@@ -58,8 +57,9 @@ class Worker:
     """Answers one request after the other; up to `waiting` may wait."""
 
     def __init__(self, bundle: Bundle, session: Session, waiting: int) -> None:
-        self._bundle, self._session = bundle, session
-        self._queue: Queue[Answer | None] = Queue(waiting)
+        self._bundle, self._session, self._most = bundle, session, waiting
+        self._waiting: deque[Answer] = deque()
+        self._changed = Condition()  # guards what waits
         self._current: Answer | None = None
         self._stopping = False
         self._thread = Thread(target=self._work, name="tinyaya-worker", daemon=True)
@@ -67,7 +67,8 @@ class Worker:
     @property
     def load(self) -> tuple[int, bool]:
         """How many requests wait, and whether one is being answered."""
-        return self._queue.qsize(), self._current is not None
+        with self._changed:
+            return sum(not answer.cancelled for answer in self._waiting), self._current is not None
 
     def start(self) -> None:
         """Begin to answer."""
@@ -75,43 +76,52 @@ class Worker:
 
     def stop(self) -> None:
         """End the answer in work and all that wait; returns when the thread has ended."""
-        self._stopping = True
-        with suppress(Full):  # then the thread finds out at the next request
-            self._queue.put_nowait(None)
+        with self._changed:
+            self._stopping = True
+            for answer in self._waiting:
+                answer.put(RequestError("the server stops", status=503))
+            self._waiting.clear()
+            self._changed.notify()
         self._thread.join(timeout=60)
-        with suppress(Empty):
-            while True:
-                if answer := self._queue.get_nowait():
-                    answer.put(RequestError("the server stops", status=503))
 
     def submit(self, request: Request) -> Answer:
         """Queue a request; raises RequestError (429) when too many wait."""
         answer = Answer(request)
-        try:
-            self._queue.put_nowait(answer)
-        except Full:
-            raise RequestError(
-                f"{self._queue.maxsize} requests wait already; try again later", status=429
-            ) from None
+        with self._changed:
+            if self._stopping:
+                raise RequestError("the server stops", status=503)
+            left = [waiting for waiting in self._waiting if not waiting.cancelled]
+            if len(left) >= self._most:
+                raise RequestError(
+                    f"{self._most} requests wait already; try again later", status=429
+                )
+            self._waiting = deque([*left, answer])
+            self._changed.notify()
         return answer
 
     def _work(self) -> None:
-        while not self._stopping:
-            answer = self._queue.get()
-            if answer is None:
-                continue
-            self._current = answer
+        while (answer := self._next()) is not None:
             try:
-                if not answer.cancelled:
-                    self._answer(answer)
+                self._answer(answer)
             except _CancelledError:
                 pass
             except Exception as error:
                 if not isinstance(error, RunError):
                     _log.exception("an answer failed")
                 answer.put(error)
+
+    def _next(self) -> Answer | None:
+        """Wait for a request that somebody waits for; None at the end."""
+        with self._changed:
             self._current = None
-            del answer
+            while not self._stopping:
+                while self._waiting:
+                    answer = self._waiting.popleft()
+                    if not answer.cancelled:
+                        self._current = answer
+                        return answer
+                self._changed.wait()
+        return None
 
     def _answer(self, answer: Answer) -> None:
         request, session = answer.request, self._session

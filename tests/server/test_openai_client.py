@@ -134,7 +134,7 @@ def test_refusals_are_named(
 def test_a_client_that_leaves_ends_its_answer(
     client: openai.OpenAI, model: str, address: str
 ) -> None:
-    long = {"regex": "[a-z ]{700}"}
+    long = {"regex": "[a-z ]{4000}"}
     with client.chat.completions.create(
         model=model, messages=ASK, max_tokens=800, stream=True, extra_body=long
     ) as stream:
@@ -149,25 +149,27 @@ def test_a_client_that_leaves_before_its_answer_ends_it(
     client: openai.OpenAI, model: str, address: str
 ) -> None:
     """While it is answered, without a stream, or while it waits, with one."""
-    impatient = client.with_options(timeout=0.3)
     outcomes: list[str] = []
 
     def ask(stream: bool) -> None:
         try:
-            impatient.chat.completions.create(
+            client.chat.completions.create(
+                timeout=0.1 if stream else 0.4,  # streams come later and leave earlier
                 model=model,
                 messages=ASK,
                 max_tokens=800,
                 stream=stream,
-                extra_body={"regex": "[a-z ]{790}"},
+                extra_body={"regex": "[a-z ]{4000}"},
             )
             outcomes.append("answered")
         except openai.APITimeoutError:
             outcomes.append("left")
 
     threads = [threading.Thread(target=ask, args=(index > 3,)) for index in range(8)]
-    for thread in threads:
+    for index, thread in enumerate(threads):
         thread.start()
+        if index == 3:
+            time.sleep(0.2)
     for thread in threads:
         thread.join()
     assert set(outcomes) == {"left"}
@@ -193,7 +195,7 @@ def test_too_many_are_refused_at_once(client: openai.OpenAI, model: str, address
     for thread in threads:
         thread.join()
     assert len(seen) == 60
-    assert seen.count("answered") >= 41
+    assert seen.count("answered") >= 40
     assert seen.count("refused") > 0
     wait_idle(address)
 

@@ -8,7 +8,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from types import FrameType
+from unicodedata import category
 
 from runtime import (
     AnswerOptions,
@@ -49,6 +51,7 @@ class Terminal:
 
     def run(self) -> None:
         """Answer lines until they end, or one says /exit."""
+        _forgive_encodings()
         for line in _lines():
             if line in ("/exit", "/quit"):
                 return
@@ -139,8 +142,8 @@ def parse_note(note: str, path: str) -> tuple[str | None, list[Message]]:
 
 
 def printable(text: str) -> str:
-    """`text` without characters that steer a terminal."""
-    return "".join(c for c in text if c in "\n\t" or c.isprintable() or c.isspace())
+    """`text` without control characters, which steer terminals; scripts need joiners, they stay."""
+    return "".join(c for c in text if c in "\n\t" or category(c) != "Cc")
 
 
 class _StoppedError(Exception):
@@ -179,6 +182,13 @@ def _lines() -> Iterator[str]:
             return
         except KeyboardInterrupt:
             _say("\n/exit or Ctrl-D leaves")
+
+
+def _forgive_encodings() -> None:
+    """Bytes that are no text are refused as a prompt, and terminals show what they can."""
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _say(text: str) -> None:

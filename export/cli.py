@@ -4,6 +4,7 @@ Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
 """
 
 import logging
+import os
 import sys
 import warnings
 from dataclasses import asdict
@@ -311,6 +312,9 @@ def main() -> None:
     logging.disable(logging.WARNING)  # torch and executorch log their own deprecations
     try:
         app()
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except ParityError as error:
         _fail(error, 1)
     except (ExportError, QuantizeError, RunError) as error:

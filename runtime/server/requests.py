@@ -133,8 +133,8 @@ class RequestReader:
 
     def _max_tokens(self, asked: Any, room: int) -> int:
         most = min(self._most_tokens, room)
-        if asked is None:
-            return most
+        if asked is None:  # half of what is left, so that a conversation can go on
+            return min(most, room // 2 or 1)
         if type(asked) is not int or asked < 1:
             raise RequestError(
                 f"max_tokens is {str(asked)[:40]}; expected 1 or more", param="max_tokens"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from export.cli_chat import chat
+from export.cli_doctor import doctor
 from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
 from export.cli_run import run
 from export.cli_serve import serve
@@ -34,7 +35,10 @@ app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Export Cohere2 models such as Tiny Aya to verified bundles for phones and boards.",
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 100},
+    help="Export Cohere2 models such as Tiny Aya to verified bundles for phones and boards, and run"
+    " them. With --debug, errors show where they come from.",
 )
 
 BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or both.")]
@@ -144,6 +148,7 @@ def export(
 app.command()(run)
 app.command()(chat)
 app.command()(serve)
+app.command()(doctor)
 
 
 @app.command()
@@ -310,8 +315,17 @@ def main() -> None:
     """Run the command line; errors of the project become one line."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)  # torch and executorch log their own deprecations
+    arguments = sys.argv[1:]
+    if "--debug" in arguments:
+        arguments.remove("--debug")
+        app(arguments)
+    else:
+        _run_quietly(arguments)
+
+
+def _run_quietly(arguments: list[str]) -> None:
     try:
-        app()
+        app(arguments)
     except BrokenPipeError:  # whoever read the output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

@@ -72,7 +72,12 @@ class OnnxEngine:
         self._binding.bind_cpu_input("input_ids", np.array([ids], np.int64))
         self._binding.bind_cpu_input("attention_mask", self._ones[:, :end])
         self._binding.bind_output("logits", "cpu")
-        self._session.run_with_iobinding(self._binding)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # ONNX Runtime's errors share no other base
+            raise ProgramError(
+                f"onnxruntime {ort.__version__} does not run the program: {_line(error)}"
+            ) from error
         self._end = end
         logits_BTV = self._binding.get_outputs()[-1].numpy()
         logits_TV: NDArray[np.float32] = logits_BTV[0]
@@ -168,13 +173,18 @@ class OnnxEngine:
 
 
 def _check_caches(session: ort.InferenceSession, folder: Path, manifest: Manifest) -> None:
-    found = {entry.name: entry.type for entry in session.get_inputs()}
+    """Types and sizes of the program's caches, where it has fixed them, are the manifest's."""
+    found = {entry.name: (entry.type, entry.shape) for entry in session.get_inputs()}
     for index, shape in enumerate(manifest.cache):
-        kind = found.get(f"past_key_values.{index}.key")
-        if kind != _ORT_TYPES[shape.dtype]:
+        kind, sizes = found.get(f"past_key_values.{index}.key", (None, []))
+        expected = [1, shape.kv_heads, shape.slots, shape.head_dim]
+        fits = len(sizes) == 4 and all(
+            have == want for have, want in zip(sizes, expected, strict=True) if type(have) is int
+        )
+        if kind != _ORT_TYPES[shape.dtype] or not fits:
             raise ProgramError(
-                f"{folder / manifest.program} keeps layer {index} as {kind}, the manifest says "
-                f"{shape.dtype}; export the bundle again"
+                f"{folder / manifest.program} keeps layer {index} as {kind} {sizes}, the manifest "
+                f"says {shape.dtype} {expected}; export the bundle again"
             )
 
 
@@ -188,5 +198,9 @@ def _load(path: Path, threads: int | None) -> ort.InferenceSession:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no other base
         raise ProgramError(
-            f"onnxruntime {ort.__version__} does not load {path}: {error}"
+            f"onnxruntime {ort.__version__} does not load {path}: {_line(error)}"
         ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from runtime import Bundle, Sampler, Session, generate, open_bundle
+from runtime.server.app import ServeOptions
 from runtime.server.requests import RequestReader
 from tests.fuzz.mutate import mutated_bytes, mutated_json, survives
 
+_MOST_BODY_BYTES = ServeOptions().body_bytes
 Target = Callable[[random.Random], bool]
 _CHAT: dict[str, Any] = {
     "model": "b", "messages": [{"role": "system", "content": "Be brief."},
@@ -136,6 +138,7 @@ class Fuzzer:
             body = json.dumps(mutated_json(whole, chance)).encode()
         else:
             body = mutated_bytes(json.dumps(whole).encode(), chance)
+        body = body[:_MOST_BODY_BYTES]  # more is refused before it is read
         read = self._reader.chat if whole is _CHAT else self._reader.text
 
         def use() -> None:

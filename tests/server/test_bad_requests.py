@@ -50,9 +50,6 @@ def test_bytes_that_are_no_http(address: str, client: openai.OpenAI, model: str)
     host, _, port = address.removeprefix("http://").partition(":")
     for seed in range(50):
         chance = random.Random(seed)
-        lines = (
-            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"
-        )
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             connection.sendall(mutated_bytes(LINES, chance))
             connection.shutdown(socket.SHUT_WR)

@@ -15,8 +15,9 @@ from runtime.sampling import Logits
 from runtime.session import Session
 
 _LONGEST, _SHORTEST = 3, 2  # ids that have to repeat, before more are guessed
+_FIRST_LENGTH = 2
 _FIRST_REST, _LONGEST_REST = 8, 512  # tokens without a guess after guesses that did not pay
-_CLOSE = 0.5  # logits nearer than this may change places by the rounding of a larger step
+_CLOSE: float = 0.5  # logits nearer than this may change places by the rounding of a larger step
 _MEMORY = 0.8  # of averages, at each new value
 
 
@@ -62,7 +63,7 @@ class Lookup:
             return logits_V
         logits_V, *self._rows = self._session.step_rows([token, *guessed])
         self._guessed = guessed
-        self._pace.several(perf_counter() - started)
+        self._pace.several(perf_counter() - started, len(guessed))
         return self._sure(token, logits_V)
 
     def finish(self) -> None:
@@ -114,50 +115,49 @@ class _Places:
 
 
 class _Pace:
-    """Whether guesses pay: tokens for the time of a step with guesses and of one without."""
+    """How many tokens to guess, and whether guesses pay: time saved and lost, step by step."""
 
     def __init__(self) -> None:
         self.gained = 0  # guesses that came true since the last step with guesses
         self._single_s = self._several_s = 0.0
-        self._tokens = 2.0  # a step with guesses, on average; hopeful at first
+        self._saved_s = 0.0  # by a step with guesses, on average
+        self._length = _FIRST_LENGTH
+        self._tried = 0  # guesses of the last step
         self._resting, self._rest = 0, _FIRST_REST
-        self._open = False
 
     def allowed(self, most: int) -> int:
         """How many of `most` guesses may be tried now."""
-        self._close_step()
+        self._judge()
         if self._resting:
             self._resting -= 1
             return 0
-        if self._single_s and self._tokens * self._single_s < self._several_s:
+        if self._saved_s < 0:
             self._resting, self._rest = self._rest, min(2 * self._rest, _LONGEST_REST)
-            self._tokens = max(self._tokens, self._several_s / self._single_s)  # one more chance
+            self._saved_s = 0.0  # one more chance after that
             return 0
-        return most if self._single_s else 0
+        return min(most, self._length) if self._single_s else 0
 
     def single(self, seconds: float) -> None:
         """Note the time of a step without guesses."""
-        self._single_s = _averaged(self._single_s, seconds)
+        mean = self._single_s
+        self._single_s = _MEMORY * mean + (1 - _MEMORY) * seconds if mean else seconds
 
-    def several(self, seconds: float) -> None:
+    def several(self, seconds: float, guesses: int) -> None:
         """Note the time of a step with guesses."""
-        self._several_s = _averaged(self._several_s, seconds)
-        self._open = True
+        self._several_s, self._tried = seconds, guesses
 
-    def _close_step(self) -> None:
+    def _judge(self) -> None:
         """The last step with guesses is over: count what it gave."""
-        if self._open:
-            self._tokens = _averaged(self._tokens, 1.0 + self.gained)
-            if self.gained:
-                self._rest = _FIRST_REST
-        self._open, self.gained = False, 0
-
-
-def _averaged(mean: float, value: float) -> float:
-    return _MEMORY * mean + (1 - _MEMORY) * value if mean else value
+        if self._tried:
+            saved_s = (1 + self.gained) * self._single_s - self._several_s
+            self._saved_s = _MEMORY * self._saved_s + (1 - _MEMORY) * saved_s
+            if self.gained == self._tried:
+                self._length, self._rest = 2 * self._length, _FIRST_REST
+            elif not self.gained:
+                self._length = max(1, self._length // 2)
+        self._tried = self.gained = 0
 
 
 def _close(logits_V: Logits) -> bool:
     """Whether the likeliest ids are so near each other that rounding could choose."""
-    second, first = np.partition(logits_V, -2)[-2:]
-    return bool(first - second < _CLOSE)
+    return int(np.count_nonzero(logits_V > logits_V.max() - np.float32(_CLOSE))) > 1

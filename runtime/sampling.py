@@ -17,6 +17,7 @@ from runtime.manifest import sampling_problem
 Logits = NDArray[np.float32]
 
 _COLUMNS_FOR_EACH = 16
+_FIRST_SORTED = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,32 +141,55 @@ class Sampler:
         return logits_V
 
     def _draw(self, logits_V: Logits) -> int:
-        ids_K = self._candidates(logits_V)
-        logits_K = logits_V[ids_K].astype(np.float64)
-        with np.errstate(over="ignore"):  # a tiny temperature: -inf, hence probability 0
-            weights_K = np.exp((logits_K - logits_K[0]) / self._temperature)
+        ids_K, share = self._candidates(logits_V)
+        weights_K = self._weights(logits_V[ids_K])
         sums_K = np.cumsum(weights_K)
-        kept = int(np.searchsorted(sums_K, self._top_p * sums_K[-1])) + 1
+        kept = int(np.searchsorted(sums_K, self._top_p * share * sums_K[-1])) + 1
         kept = min(kept, int(np.searchsorted(-weights_K, -self._min_p, side="right")))
         point = self._random.random() * sums_K[kept - 1]
         return int(ids_K[np.searchsorted(sums_K, point)])
 
-    def _candidates(self, logits_V: Logits) -> NDArray[np.intp]:
-        """Find the `top_k` likeliest ids, likeliest first; none that min_p drops anyway."""
-        count = min(self._top_k or logits_V.shape[0], logits_V.shape[0])
-        bound = _bound(logits_V, count)
-        if self._min_p and self._top_p == 1:  # nothing below counts, so nothing below is sorted
-            bound = max(bound, logits_V.max() + self._temperature * log(self._min_p) - 1e-3)
-        ids = np.flatnonzero(logits_V >= bound)
-        return ids[np.argsort(-logits_V[ids], kind="stable")[:count]]
+    def _weights(self, logits_K: Logits) -> NDArray[np.float64]:
+        """Probabilities at the temperature, to that of the first."""
+        with np.errstate(over="ignore"):  # a tiny temperature: -inf, hence probability 0
+            found: NDArray[np.float64] = np.exp(
+                (logits_K.astype(np.float64) - float(logits_K.max())) / self._temperature
+            )
+        return found
+
+    def _candidates(self, logits_V: Logits) -> tuple[NDArray[np.intp], float]:
+        """Ids that may be drawn, likeliest first, and by how much all weigh more than these.
+
+        With top_k those are so many. Without, more and more are sorted, until top_p or min_p is
+        sure to leave out the rest: to sort a whole vocabulary takes longer than a step.
+        """
+        if self._top_k:
+            return _likeliest(logits_V, self._top_k), 1.0
+        total = float(self._weights(logits_V).sum())
+        count, size = _FIRST_SORTED, logits_V.shape[0]
+        while True:
+            ids_K = _likeliest(logits_V, count)
+            weights_K = self._weights(logits_V[ids_K])
+            mass = float(weights_K.sum())
+            if count >= size or weights_K[-1] < self._min_p or mass >= self._top_p * total:
+                return ids_K, total / mass
+            count *= 8
+
+
+def _likeliest(logits_V: Logits, count: int) -> NDArray[np.intp]:
+    """Find the `count` likeliest ids, or all that are possible, likeliest first."""
+    if count >= logits_V.shape[0]:
+        ids = np.flatnonzero(np.isfinite(logits_V))
+    else:
+        ids = np.flatnonzero(logits_V >= _bound(logits_V, count))
+        ids = ids[np.isfinite(logits_V[ids])]
+    found: NDArray[np.intp] = ids[np.argsort(-logits_V[ids], kind="stable")[:count]]
+    return found
 
 
 def alternatives(logits_V: Logits, count: int) -> tuple[Alternative, ...]:
     """Find the `count` likeliest ids, likeliest first, as the model has them: before penalties."""
-    count = min(count, logits_V.shape[0])
-    ids = np.flatnonzero(logits_V >= _bound(logits_V, count))
-    ids = ids[np.argsort(-logits_V[ids], kind="stable")[:count]]
-    ids = ids[np.isfinite(logits_V[ids])]
+    ids = _likeliest(logits_V, count)
     scale = log_scale(logits_V)
     found = ((int(token), float(logits_V[token]) - scale) for token in ids)
     return tuple(Alternative(id=token, log_probability=value) for token, value in found)

@@ -5,6 +5,7 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from types import FrameType
 from typing import Any
 
@@ -75,17 +76,17 @@ def mutated_json(value: Any, chance: random.Random) -> Any:
     for _ in range(chance.randint(1, 3)):
         places = list(_places(found))
         if not places:
-            return chance.choice(_VALUES)
+            return deepcopy(chance.choice(_VALUES))
         owner, key = chance.choice(places)
         kind = chance.randrange(4)
         if kind == 0:
             del owner[key]
         elif kind == 1 and isinstance(owner, dict):
-            owner[chance.choice(("x", "", "../x", "format", "n", "stop"))] = owner[key]
+            owner[chance.choice(("x", "", "../x", "format", "n", "stop"))] = deepcopy(owner[key])
         elif kind == 2 and isinstance(owner, list):
-            owner += [owner[key]] * chance.choice((1, 3, 200))
+            owner += [deepcopy(owner[key]) for _ in range(chance.choice((1, 3, 200)))]
         else:
-            owner[key] = chance.choice(_VALUES)
+            owner[key] = deepcopy(chance.choice(_VALUES))
     return found
 
 

@@ -51,7 +51,7 @@ def _member(name: str, member: Any) -> Iterator[str]:
 def _signature(value: Any) -> str:
     try:
         text = str(inspect.signature(value)).replace("collections.abc.", "")
-        return re.sub(r"<function <lambda> at 0x[0-9a-f]+>", "...", text)
+        return re.sub(r"<function \S*<lambda> at 0x[0-9a-f]+>", "...", text)
     except (TypeError, ValueError):  # a protocol has none
         return ""
 

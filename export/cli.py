@@ -4,6 +4,7 @@ Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
 """
 
 import logging
+import os
 import sys
 import warnings
 from dataclasses import asdict, replace
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from export.cli_chat import chat
+from export.cli_doctor import doctor
 from export.cli_languages import Keep, Languages, VocabularyTexts, variants, vocabulary_options
 from export.cli_quality import (
     Budget,
@@ -27,6 +30,8 @@ from export.cli_quality import (
     show_recipe,
     within,
 )
+from export.cli_run import run
+from export.cli_serve import serve
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
@@ -54,7 +59,10 @@ app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Export Cohere2 models such as Tiny Aya to verified bundles for phones and boards.",
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 100},
+    help="Export Cohere2 models such as Tiny Aya to verified bundles for phones and boards, and run"
+    " them. With --debug, errors show where they come from.",
 )
 
 BackendName = Annotated[str, typer.Option("--backend", help="onnx, executorch or both.")]
@@ -159,56 +167,10 @@ def export(
         print(f"{bundle.path}: {bundle.backend}, {recipe}, {_verdict(bundle.parity)}")
 
 
-@app.command()
-def run(
-    bundle: BundleFolder,
-    prompt: Annotated[str, typer.Option(help="Text to continue.")],
-    max_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 256,
-    temperature: Annotated[
-        float | None, typer.Option(help="0 takes the likeliest.", show_default="the bundle's")
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(help="Likeliest ids; 0: all.", show_default="the bundle's")
-    ] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Likeliest mass.", show_default="the bundle's")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
-    chat: Annotated[bool, typer.Option("--chat", help="Ask in the chat template.")] = False,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads.", show_default="one a core")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Let the bundle in DIR continue a text, or answer with --chat.
-
-    Example: tinyaya-export run aya/onnx --prompt "Habari ya" --max-tokens 40
-    """
-    from runtime import EmptyPromptError, Sampler, generate, open_bundle
-
-    if not prompt:
-        raise EmptyPromptError("the prompt is empty; expected some text to continue")
-    opened = open_bundle(bundle)
-    chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    sampling = asdict(opened.manifest.sampling)
-    sampling |= {name: value for name, value in chosen.items() if value is not None}
-    sampler = Sampler(**sampling, seed=seed)
-    messages = [{"role": "user", "content": prompt}]
-    prompt_ids = opened.tokenizer.encode(opened.template.render(messages) if chat else prompt)
-    session = opened.session(threads=threads)
-    tokens = generate(session, prompt_ids, max_tokens=max_tokens, sampler=sampler)
-    while True:
-        try:
-            token = next(tokens)
-        except StopIteration as end:
-            result = end.value
-            break
-        if not as_json:
-            print(token.text, end="", flush=True)
-    if as_json:
-        print_json({"prompt_ids": prompt_ids, **asdict(result)})
-    else:
-        print()
+app.command()(run)
+app.command()(chat)
+app.command()(serve)
+app.command()(doctor)
 
 
 @app.command()
@@ -364,8 +326,20 @@ def main() -> None:
     """Run the command line; errors of the project become one line."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)  # torch and executorch log their own deprecations
+    arguments = sys.argv[1:]
+    if "--debug" in arguments:
+        arguments.remove("--debug")
+        app(arguments)
+    else:
+        _run_quietly(arguments)
+
+
+def _run_quietly(arguments: list[str]) -> None:
     try:
-        app()
+        app(arguments)
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except ParityError as error:
         _fail(error, 1)
     except (ExportError, QuantizeError, RunError) as error:

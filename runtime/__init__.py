@@ -1,11 +1,14 @@
 """bundle -> tokens: open a bundle, feed a session, generate; engines load when first needed."""
 
 from runtime.bundle import Bundle, open_bundle
+from runtime.chat import Chat
+from runtime.constraint import KINDS, Constraint, Grammars
 from runtime.engines import ENGINES, Engine
 from runtime.errors import (
     BundleError,
     ChangedFileError,
     ChatTemplateError,
+    ConstraintError,
     EmptyPromptError,
     EngineMissingError,
     InvalidTextError,
@@ -18,26 +21,43 @@ from runtime.errors import (
     RewindError,
     RunError,
     SamplingError,
+    SessionFileError,
     VersionError,
 )
-from runtime.generate import Generation, StopReason, Token, complete, generate
+from runtime.generate import (
+    AnswerOptions,
+    Generation,
+    StopReason,
+    Token,
+    complete,
+    drain,
+    generate,
+    require_complete,
+)
 from runtime.manifest import Manifest, read_manifest
-from runtime.sampling import Logits, Sampler
+from runtime.sampling import Alternative, Logits, Penalties, Sampler
 from runtime.session import Session
 from runtime.template import ChatTemplate, Message
 from runtime.tokenizer import TextStream, Tokenizer
 
 __all__ = [
     "ENGINES",
+    "KINDS",
+    "Alternative",
+    "AnswerOptions",
     "Bundle",
     "BundleError",
     "ChangedFileError",
+    "Chat",
     "ChatTemplate",
     "ChatTemplateError",
+    "Constraint",
+    "ConstraintError",
     "EmptyPromptError",
     "Engine",
     "EngineMissingError",
     "Generation",
+    "Grammars",
     "InvalidTextError",
     "Logits",
     "Manifest",
@@ -45,6 +65,7 @@ __all__ = [
     "Message",
     "MissingFileError",
     "OptionError",
+    "Penalties",
     "ProgramError",
     "PromptError",
     "PromptTooLongError",
@@ -53,13 +74,16 @@ __all__ = [
     "Sampler",
     "SamplingError",
     "Session",
+    "SessionFileError",
     "StopReason",
     "TextStream",
     "Token",
     "Tokenizer",
     "VersionError",
     "complete",
+    "drain",
     "generate",
     "open_bundle",
     "read_manifest",
+    "require_complete",
 ]

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from runtime.chat import encode_chat
+from runtime.constraint import Grammars
 from runtime.engines import ENGINES, load_engine
 from runtime.errors import (
     BundleError,
@@ -23,7 +26,7 @@ from runtime.manifest import (
     read_manifest,
 )
 from runtime.session import Session
-from runtime.template import ChatTemplate
+from runtime.template import ChatTemplate, Message
 from runtime.tokenizer import Tokenizer
 
 
@@ -56,6 +59,19 @@ class Bundle:
                 "export the bundle again"
             ) from error
         return ChatTemplate(source, config)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """What answers can be held to; raises EngineMissingError without llguidance."""
+        return Grammars(self)
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of a conversation in the bundle's template, with one BOS; the answer comes next.
+
+        Special tokens in a message's content are read as plain text.
+        Raises ChatTemplateError or InvalidTextError.
+        """
+        return encode_chat(self.template, self.tokenizer, messages)
 
     def session(self, *, threads: int | None = None) -> Session:
         """Load the program into a new session at position 0, with its own caches.

@@ -15,7 +15,9 @@ RunError
 │   └── ChatTemplateError    no chat template, or one that refuses the messages
 ├── OptionError           a number that a caller chose is out of its range
 │   └── SamplingError        ... or logits that cannot be sampled
-└── RewindError           the caches no longer hold what the position needs
+├── ConstraintError       a form for the answer that cannot be used, or was not reached
+├── RewindError           the caches no longer hold what the position needs
+└── SessionFileError      a file is not a session of this bundle, or cannot be read or written
 """
 
 
@@ -81,3 +83,11 @@ class SamplingError(OptionError):
 
 class RewindError(RunError):
     """The caches no longer hold what the position needs."""
+
+
+class ConstraintError(RunError):
+    """A form for the answer that cannot be used, or was not reached."""
+
+
+class SessionFileError(RunError):
+    """A file is not a session of this bundle, or cannot be read or written."""

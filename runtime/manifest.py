@@ -18,6 +18,8 @@ CHAT_TEMPLATE = "chat_template.jinja"
 FORMAT, FORMAT_VERSION = "tinyaya-bundle", 1
 CACHE_DTYPES = {"float32": 4, "int8": 1}  # bytes of a value
 
+_MOST_SIZE, _MOST_PARAMETERS = 1 << 24, 1 << 48
+
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NOT_IN_A_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
@@ -211,6 +213,7 @@ def _expect(kind: type, value: Any, where: str) -> Any:
 def _problems(manifest: Manifest) -> Iterator[str]:
     """Yield what has the right type and yet cannot be; the first one is reported."""
     limits = manifest.limits
+    yield from _size_problems(manifest)
     yield from _file_problems(manifest)
     yield from _cache_problems(manifest)
     yield from _token_problems(manifest.tokens, manifest.model.vocab_size)
@@ -220,6 +223,17 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield f"chunk {limits.chunk} and context {limits.context}; expected 1 <= chunk <= context"
     if problem := sampling_problem(**vars(manifest.sampling)):
         yield problem
+
+
+def _size_problems(manifest: Manifest) -> Iterator[str]:
+    """What no model has is refused before memory for it is asked for."""
+    rows = {"model": manifest.model, "limits": manifest.limits}
+    rows |= {f"cache[{index}]": shape for index, shape in enumerate(manifest.cache)}
+    for where, row in rows.items():
+        for name, value in vars(row).items():
+            most = _MOST_PARAMETERS if name == "parameters" else _MOST_SIZE
+            if isinstance(value, int) and not 1 <= value <= most:
+                yield f"{where}.{name} is {value}; expected 1 to {most}"
 
 
 def _file_problems(manifest: Manifest) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Text in, token ids out, and back; a thin layer over Hugging Face's tokenizers."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import tokenizers
@@ -37,6 +38,13 @@ class Tokenizer:
         if add_bos and ids[:1] != [self._bos]:
             ids.insert(0, self._bos)
         return ids
+
+    @cached_property
+    def special(self) -> tuple[str, ...]:
+        """Texts of all special tokens, longest first."""
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        texts = (token.content for token in added if token.special)
+        return tuple(sorted(texts, key=len, reverse=True))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids` without special tokens; broken characters become U+FFFD."""

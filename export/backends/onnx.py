@@ -29,6 +29,7 @@ from export.decoder.config import AttentionConfig, DecoderConfig
 from export.decoder.float_leaves import FloatEmbedding, FloatLinear
 from export.decoder.model import Decoder
 from export.decoder.rope import rope_table
+from export.logit_rows import let_rows_be_chosen
 from export.options import Limits
 from export.probe import prefill_evenly
 from export.tokenizer import Tokenizer
@@ -302,6 +303,7 @@ class OnnxBackend:
         # Scales stay as they are stored: ONNX Runtime folds them.
         onnxscript.optimizer.optimize_ir(program.model, input_size_limit=_FOLDED_VALUES)
         _forget_origins(program.model)
+        let_rows_be_chosen(program.model)
         genai = genai_config(traced, tokenizer, PROGRAM_FILE)
 
         def write(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """An ONNX program in, logits out; each cache is one buffer that ONNX Runtime updates in place."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from runtime.engines import EngineState, Mark, check_sizes
 from runtime.errors import OptionError, ProgramError
 from runtime.manifest import Manifest, Preamble
 from runtime.mapped_files import release_mapped
 
+ROWS_INPUT = "logits_to_keep"  # an input with a default: 1, the last position alone
 _SILENT_BELOW_ERROR = 3
 _ORT_TYPES = {"float32": "tensor(float)", "int8": "tensor(int8)"}  # of CACHE_DTYPES
 
@@ -27,12 +30,23 @@ class OnnxEngine:
         self._slots = {shape.slots for shape in manifest.cache if shape.slots < self._context}
         self._end = 0
         self._ones = np.ones((1, self._context), np.int64)
-        session = _load(folder / manifest.program, threads)
+        self._session = _load(folder / manifest.program, threads)
         release_mapped(folder)
-        _check_caches(session, folder, manifest)
-        self._session, self._binding = session, session.io_binding()
+        _check_caches(self._session, folder, manifest)
+        self._cache_shapes = manifest.cache
+        options = {entry.name for entry in self._session.get_overridable_initializers()}
+        self.rows = manifest.limits.chunk if ROWS_INPUT in options else 1
+        self._make_caches()
+        self._preamble = self._read_preamble(folder, manifest.preamble)
+
+    def _make_caches(self) -> None:
+        self._binding = self._session.io_binding()
+        self._rows_asked = np.ones(1, np.int64)
+        if self.rows > 1:
+            asked = ort.OrtValue.ortvalue_from_numpy(self._rows_asked)  # the same memory
+            self._binding.bind_ortvalue_input(ROWS_INPUT, asked)
         self._caches: list[NDArray[Any]] = []  # keys and values of the first layer, of the next ...
-        for index, shape in enumerate(manifest.cache):
+        for index, shape in enumerate(self._cache_shapes):
             for part in ("key", "value"):
                 sizes = (1, shape.kv_heads, shape.slots, shape.head_dim)
                 zeros = np.zeros(sizes, shape.dtype)
@@ -40,19 +54,34 @@ class OnnxEngine:
                 cache = ort.OrtValue.ortvalue_from_numpy(zeros)  # the same memory
                 self._binding.bind_ortvalue_input(f"past_key_values.{index}.{part}", cache)
                 self._binding.bind_ortvalue_output(f"present.{index}.{part}", cache)
-        self._preamble = self._read_preamble(folder, manifest.preamble)
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Engine.step`."""
+        logits_V: NDArray[np.float32] = self._run(ids, position, 1)[-1]
+        return logits_V
+
+    def step_rows(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        """As `Engine.step_rows`."""
+        return self._run(ids, position, len(ids))
+
+    def _run(self, ids: Sequence[int], position: int, rows: int) -> NDArray[np.float32]:
+        """logits_TV of the last `rows` positions of a step."""
         end = position + len(ids)
+        if self.rows > 1:
+            self._rows_asked[0] = rows
         self._binding.bind_cpu_input("input_ids", np.array([ids], np.int64))
         self._binding.bind_cpu_input("attention_mask", self._ones[:, :end])
         self._binding.bind_output("logits", "cpu")
-        self._session.run_with_iobinding(self._binding)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # ONNX Runtime's errors share no other base
+            raise ProgramError(
+                f"onnxruntime {ort.__version__} does not run the program: {_line(error)}"
+            ) from error
         self._end = end
         logits_BTV = self._binding.get_outputs()[-1].numpy()
-        logits_V: NDArray[np.float32] = logits_BTV[0, -1]
-        return logits_V
+        logits_TV: NDArray[np.float32] = logits_BTV[0]
+        return logits_TV
 
     def restore(self) -> None:
         """As `Engine.restore`."""
@@ -92,9 +121,47 @@ class OnnxEngine:
 
     def can_rewind(self, position: int) -> bool:
         """As `Engine.can_rewind`: true until a window layer has moved its keys down."""
+        return self.keeps(position, self._end)
+
+    def keeps(self, position: int, end: int) -> bool:
+        """As `Engine.keeps`."""
         return position == 0 or all(
-            self._moves(position, slots) == self._moves(self._end, slots) for slots in self._slots
+            self._moves(position, slots) == self._moves(end, slots) for slots in self._slots
         )
+
+    def take(self, position: int) -> EngineState:
+        """As `Engine.take`."""
+        used = [count for count in self._used(position) for _ in range(2)]
+        caches = (cache[0, :, :count] for cache, count in zip(self._caches, used, strict=True))
+        return EngineState(
+            mark=Mark(written=position, restoring=False), caches=tuple(map(np.copy, caches))
+        )
+
+    def put(self, state: EngineState) -> None:
+        """As `Engine.put`."""
+        position = state.mark.written
+        used = [count for count in self._used(position) for _ in range(2)]
+        rows = [cache[0, :, :count] for cache, count in zip(self._caches, used, strict=True)]
+        check_sizes(rows, state)
+        for row, held in zip(rows, state.caches, strict=True):
+            row[:] = held
+        self._end = position
+
+    def fork(self) -> "OnnxEngine":
+        """As `Engine.fork`."""
+        other = copy(self)
+        other._make_caches()
+        other._end = 0
+        return other
+
+    def _used(self, position: int) -> list[int]:
+        """How many slots of each layer hold the first `position` positions."""
+        return [
+            position - self._moves(position, shape.slots) * (shape.slots - self._window + 1)
+            if self._window and shape.slots in self._slots
+            else position
+            for shape in self._cache_shapes
+        ]
 
     def _moves(self, end: int, slots: int) -> int:
         """How often a window layer of `slots` has made room on the way to `end` positions.
@@ -106,13 +173,18 @@ class OnnxEngine:
 
 
 def _check_caches(session: ort.InferenceSession, folder: Path, manifest: Manifest) -> None:
-    found = {entry.name: entry.type for entry in session.get_inputs()}
+    """Types and sizes of the program's caches, where it has fixed them, are the manifest's."""
+    found = {entry.name: (entry.type, entry.shape) for entry in session.get_inputs()}
     for index, shape in enumerate(manifest.cache):
-        kind = found.get(f"past_key_values.{index}.key")
-        if kind != _ORT_TYPES[shape.dtype]:
+        kind, sizes = found.get(f"past_key_values.{index}.key", (None, []))
+        expected = [1, shape.kv_heads, shape.slots, shape.head_dim]
+        fits = len(sizes) == 4 and all(
+            have == want for have, want in zip(sizes, expected, strict=True) if type(have) is int
+        )
+        if kind != _ORT_TYPES[shape.dtype] or not fits:
             raise ProgramError(
-                f"{folder / manifest.program} keeps layer {index} as {kind}, the manifest says "
-                f"{shape.dtype}; export the bundle again"
+                f"{folder / manifest.program} keeps layer {index} as {kind} {sizes}, the manifest "
+                f"says {shape.dtype} {expected}; export the bundle again"
             )
 
 
@@ -126,5 +198,9 @@ def _load(path: Path, threads: int | None) -> ort.InferenceSession:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no other base
         raise ProgramError(
-            f"onnxruntime {ort.__version__} does not load {path}: {error}"
+            f"onnxruntime {ort.__version__} does not load {path}: {_line(error)}"
         ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]

@@ -1,6 +1,7 @@
 """The base install, without torch, in an environment of its own."""
 
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -24,13 +25,68 @@ def thin(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
         command = [folder / "bin" / program, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
 
     return run
 
 
 def test_base_install_has_no_torch(thin: Run) -> None:
     assert "No module named 'torch'" in thin("python", "-c", "import torch").stderr
+
+
+def test_base_install_is_small(thin: Run) -> None:
+    code = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    folder = Path(thin("python", "-c", code).stdout.strip())
+    tools = ("pip", "setuptools", "_distutils_hack")  # of the environment, not of the install
+    size_bytes = sum(
+        file.stat().st_size
+        for file in folder.rglob("*")
+        if file.is_file()
+        and not file.relative_to(folder).parts[0].startswith(tools)
+        and file.parent.name != "__pycache__"  # 35 MB, which pip makes of the rest
+    )
+    assert 100e6 < size_bytes < 200e6
+
+
+def test_runtime_is_imported_quickly(thin: Run) -> None:
+    code = "import time; t = time.process_time(); import runtime; print(time.process_time() - t)"
+    assert min(float(thin("python", "-c", code).stdout) for _ in range(3)) < 0.2
+
+
+def test_run_starts_quickly(thin: Run, bundles: Mapping[str, Path]) -> None:
+    """In time of the processor: what else runs on the machine is not judged."""
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        options = ("--prompt", "Hi", "--max-tokens", 1, "--threads", 1)
+        assert thin("tinyaya-export", "run", bundles["onnx"], *options).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 1
+
+
+def test_chat_and_doctor_need_nothing_more(thin: Run, bundles: Mapping[str, Path]) -> None:
+    assert "torch          not installed" in thin("tinyaya-export", "doctor").stdout
+    assert thin("tinyaya-export", "chat", bundles["onnx"]).returncode == 0  # no lines, no answers
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "package"),
+    [("serve", (), "tinyaya-export[serve]"), ("run", ("--prompt", "x", "--regex", "a"), "llguid")],
+)
+def test_extras_are_named(
+    thin: Run, bundles: Mapping[str, Path], command: str, options: tuple, package: str
+) -> None:
+    result = thin("tinyaya-export", command, bundles["onnx"], *options)
+    assert result.returncode == 2
+    assert package in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_onnx_bundle_runs_without_torch(thin: Run, bundles: Mapping[str, Path]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from runtime import Logits, Sampler, SamplingError
+from runtime.sampling import _likeliest
 
 
 def naive_distribution(
@@ -54,7 +55,7 @@ def test_draws_have_the_naive_distribution(seed: int, top_k: int, top_p: float) 
 def test_top_k_of_a_large_vocabulary(size: int) -> None:
     logits_V = random_logits(size, size)
     best = np.argsort(-logits_V, kind="stable")[:50]
-    found = Sampler(temperature=1.0, top_k=50)._candidates(logits_V)
+    found = _likeliest(logits_V, 50)
     assert found.tolist() == best.tolist()
 
 
@@ -107,3 +108,19 @@ def test_nothing_left_to_draw() -> None:
 def test_options_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(SamplingError, match=next(iter(options))):
         Sampler(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"top_p": 0.9}, {"min_p": 0.02}, {"top_p": 0.5, "min_p": 0.1}])
+@pytest.mark.parametrize("spread", [0.5, 3.0, 8.0])
+def test_what_is_not_sorted_would_not_be_drawn(options: dict, spread: float) -> None:
+    """The candidates are the head of all sorted, and reach as far as the options do."""
+    logits_V = random_logits(50_000, 50_000) * np.float32(spread)
+    logits_V[40_000:] = -np.inf
+    ids_K, share = Sampler(temperature=1.0, **options)._candidates(logits_V)
+    order = np.argsort(-logits_V, kind="stable")
+    assert ids_K.tolist() == order[: len(ids_K)].tolist()
+    weights = np.exp(logits_V[order].astype(np.float64) - logits_V[order[0]])
+    assert share * weights[: len(ids_K)].sum() == pytest.approx(weights.sum())
+    by_mass = np.searchsorted(np.cumsum(weights), options.get("top_p", 1.0) * weights.sum()) + 1
+    by_share = (weights >= options.get("min_p", 0.0)).sum()
+    assert len(ids_K) >= min(by_mass, by_share)

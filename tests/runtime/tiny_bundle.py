@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from runtime import Manifest
+from runtime.engines import EngineState, Mark
 
 SPECIAL = ["<PAD>", "<UNK>", "<BOS>", "<EOS>", "<TURN>"]
 BOS, EOS, TURN = 2, 3, 4
@@ -22,15 +24,23 @@ class ScriptedEngine:
     """Wants `script[end]` next, else the byte "x"; wants ids without token even more."""
 
     script: Mapping[int, int] = {}
+    rows = 1
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
-        self.calls: list[tuple[int, int] | str] = []
+        self.calls: list[Any] = []
         self.rewindable = True
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         self.calls.append((len(ids), position))
+        return self._logits(position + len(ids))
+
+    def step_rows(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        self.calls.append((len(ids), position))
+        return np.stack([self._logits(position + 1 + row) for row in range(len(ids))])
+
+    def _logits(self, end: int) -> NDArray[np.float32]:
         logits_V = np.zeros(VOCAB_SIZE, np.float32)
-        logits_V[self.script.get(position + len(ids), byte_ids("x")[0])] = 50
+        logits_V[self.script.get(end, byte_ids("x")[0])] = 50
         logits_V[slice(*UNUSED)] = 1000
         return logits_V
 
@@ -39,6 +49,18 @@ class ScriptedEngine:
 
     def can_rewind(self, position: int) -> bool:
         return self.rewindable
+
+    def keeps(self, position: int, end: int) -> bool:
+        return self.rewindable
+
+    def take(self, position: int) -> EngineState:
+        return EngineState(mark=Mark(written=position, restoring=False), caches=())
+
+    def put(self, state: EngineState) -> None:
+        self.calls.append(("put", state.mark.written))
+
+    def fork(self) -> "ScriptedEngine":
+        return copy(self)
 
 
 def byte_tokenizer() -> Tokenizer:

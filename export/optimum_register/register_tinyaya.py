@@ -1,0 +1,37 @@
+"""optimum-cli finds this file in its namespace `optimum.commands.register`; out: `export tinyaya`.
+
+Everything after the name goes to `tinyaya-export export`.
+"""
+
+import sys
+from argparse import REMAINDER, ArgumentParser
+
+from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
+from optimum.commands.export.base import ExportCommand
+
+
+class TinyAyaExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
+    """`optimum-cli export tinyaya SRC --out DIR ...`."""
+
+    COMMAND = CommandInfo(
+        name="tinyaya", help="Export Tiny Aya (Cohere2) to a bundle for phones and boards."
+    )
+
+    @staticmethod
+    def parse_args(parser: ArgumentParser) -> None:
+        """Take all arguments as they are."""
+        parser.add_argument(
+            "arguments",
+            nargs=REMAINDER,
+            help="SRC --out DIR and options, as for tinyaya-export export.",
+        )
+
+    def run(self) -> None:
+        """Run tinyaya-export."""
+        from export.cli import main
+
+        sys.argv = ["tinyaya-export", "export", *self.args.arguments]
+        main()
+
+
+REGISTER_COMMANDS = [(TinyAyaExportCommand, ExportCommand)]

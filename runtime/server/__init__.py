@@ -1,0 +1,1 @@
+"""A bundle in, a local server that speaks OpenAI's protocol out. Needs the extra `serve`."""

@@ -1,0 +1,170 @@
+"""The chat at a real terminal, and piped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from export.chat_terminal import parse_note, printable
+from runtime import SessionFileError
+
+ROOT = Path(__file__).parents[2]
+CHAT = [sys.executable, "-m", "export.cli", "chat"]
+PROMPT = "\r\n> "
+
+
+@pytest.fixture
+def terminal(bundles: Mapping[str, Path]) -> Iterator[pexpect.spawn]:
+    """The chat in a pseudo-terminal, at its first prompt."""
+    arguments = [*CHAT[1:], str(bundles["onnx"]), "--max-tokens", "30", "--threads", "1"]
+    environment = os.environ | {"TERM": "xterm", "PYTHONPATH": str(ROOT), "INPUTRC": "/dev/null"}
+    child = pexpect.spawn(
+        CHAT[0], arguments, encoding="utf-8", timeout=60, env=environment, cwd=str(ROOT),
+        dimensions=(40, 200),
+    )  # fmt: skip
+    child.expect("/help lists the commands")
+    child.expect("> ")
+    yield child
+    child.close(force=True)
+
+
+def piped(bundle: Path, lines: str, *options: str) -> subprocess.CompletedProcess:
+    command = [*CHAT, str(bundle), "--max-tokens", "20", "--temperature", "0", *options]
+    return subprocess.run(
+        command, input=lines.encode(), capture_output=True, check=False, cwd=ROOT, timeout=120
+    )
+
+
+def test_a_conversation(terminal: pexpect.spawn, tmp_path: Path) -> None:
+    terminal.sendline("Habari ya asubuhi?")
+    terminal.expect(PROMPT)
+    terminal.sendline("/stats")
+    terminal.expect(r"(\d+) tokens held, room for \d+")
+    held = terminal.match[1]
+    terminal.expect("ended by")
+    terminal.sendline(f"/save {tmp_path / 'talk'}")
+    terminal.expect(f"saved {held} tokens")
+    terminal.sendline("/reset")
+    terminal.expect("new conversation")
+    terminal.sendline("/stats")
+    terminal.expect("0 tokens held")
+    terminal.sendline(f"/load {tmp_path / 'talk'}")
+    terminal.expect(f"2 messages, {held} tokens")
+    terminal.sendline("/system Answer in Swahili.")
+    terminal.expect("told so")
+    terminal.sendline("/nonsense")
+    terminal.expect("is no command; known: /reset")
+    terminal.sendline("/exit")
+    terminal.expect(pexpect.EOF)
+    terminal.wait()
+    assert terminal.exitstatus == 0
+
+
+def test_arrow_up_brings_the_last_line_back(terminal: pexpect.spawn) -> None:
+    terminal.sendline("/stats")
+    terminal.expect("tokens held")
+    terminal.expect("> ")
+    terminal.send("\x1b[A")
+    terminal.expect("/stats")
+    terminal.sendline("")
+    terminal.expect("tokens held")
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(bundles: Mapping[str, Path]) -> None:
+    arguments = [*CHAT[1:], str(bundles["onnx"]), "--max-tokens", "900", "--threads", "1"]
+    child = pexpect.spawn(CHAT[0], arguments, encoding="utf-8", timeout=60, cwd=str(ROOT))
+    child.expect("/help")
+    child.expect("> ")
+    child.sendline("Tell me a long story about a king.")
+    child.expect(r"king\.\r\n.{20}")  # the echo, and some of the answer
+    child.sendintr()
+    child.expect(r"\(stopped\)")
+    child.expect("> ")
+    child.sendintr()
+    child.expect("Ctrl-D leaves")
+    child.sendline("/stats")
+    child.expect("tokens held")
+    child.expect("> ")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 0
+
+
+def test_piped_answers_alone_are_on_stdout(bundles: Mapping[str, Path], tmp_path: Path) -> None:
+    talk = tmp_path / "talk"
+    first = piped(bundles["onnx"], f"Hello\n/save {talk}\n/stats\n")
+    assert first.returncode == 0, first.stderr
+    assert b"saved" in first.stderr and b"tokens held" in first.stderr
+    assert b"saved" not in first.stdout and first.stdout.strip()
+    again = piped(bundles["onnx"], "Hello\n")
+    assert again.stdout == first.stdout
+    gone_on = piped(bundles["onnx"], f"/load {talk}\nMore\n/stats\n")
+    assert b"2 messages" in gone_on.stderr and b" 0 tokens reused" not in gone_on.stderr
+
+
+def test_bytes_that_are_no_text(bundles: Mapping[str, Path]) -> None:
+    command = [*CHAT, str(bundles["onnx"]), "--max-tokens", "5"]
+    found = subprocess.run(
+        command, input=b"\xff\xfe\nhi\n", capture_output=True, check=False, cwd=ROOT, timeout=120
+    )
+    assert found.returncode == 0
+    assert b"lone surrogate" in found.stderr
+    assert found.stdout.strip()
+
+
+def test_a_reader_that_leaves_is_no_error(bundles: Mapping[str, Path]) -> None:
+    command = f"{' '.join(CHAT)} {bundles['onnx']} --max-tokens 400 | head -c 5"
+    found = subprocess.run(
+        command, shell=True, input=b"hi\nho\n", capture_output=True, check=False, cwd=ROOT,
+        timeout=120,
+    )  # fmt: skip
+    assert b"Traceback" not in found.stderr, found.stderr
+
+
+def test_a_chat_killed_while_saving_leaves_the_old_file_or_none(
+    bundles: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """Killed at many moments; whatever file is there then can be loaded."""
+    talk = tmp_path / "talk"
+    for round_ in range(8):
+        with subprocess.Popen(
+            [*CHAT, str(bundles["onnx"]), "--max-tokens", "1"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+        ) as child:
+            assert child.stdin and child.stdout
+            child.stdin.write(b"Hello\n")
+            child.stdin.flush()
+            child.stdout.readline()
+            child.stdin.write(f"/save {talk}\n".encode() * 200)
+            child.stdin.flush()
+            time.sleep(0.02 + 0.013 * round_)
+            child.send_signal(signal.SIGKILL)
+        found = piped(bundles["onnx"], f"/load {talk}\n")
+        assert b"2 messages" in found.stderr or not talk.exists(), found.stderr
+    assert talk.exists()  # else nothing was tried
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["", "[]", "{}", '{"system": 1, "messages": [{"role": 1, "content": "x"}]}',
+     '{"system": null, "messages": [1]}', "[" * 100000],
+)  # fmt: skip
+def test_notes_of_other_sessions(note: str) -> None:
+    with pytest.raises(SessionFileError, match="no saved chat"):
+        parse_note(note, "talk")
+
+
+def test_answers_cannot_steer_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\x07\r\x9b\n\tc") == "a[2Jb\n\tc"
+    joined = "नमस्ते 👩\u200d👧 می\u200cروم"
+    assert printable(joined) == joined

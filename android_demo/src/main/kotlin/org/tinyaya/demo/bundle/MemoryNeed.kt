@@ -14,11 +14,14 @@ object MemoryNeed {
     private const val PACKED_SHARE = 1.1
     private const val ENGINE_BYTES = 300L * 1000 * 1000
 
+    /** Bytes of the program's files. */
+    fun weightBytes(manifest: Manifest): Long =
+        manifest.files.filterKeys { it.startsWith(manifest.program) }.values.sumOf { it.bytes }
+
     /** Bytes that loading and running takes. */
     fun of(manifest: Manifest): Long {
-        val weights = manifest.files.filterKeys { it.startsWith(manifest.program) }.values.sumOf { it.bytes }
         val caches = manifest.cache.sumOf { it.positionBytes.toDouble() * it.slots }
-        return (weights * PACKED_SHARE + caches).toLong() + ENGINE_BYTES
+        return (weightBytes(manifest) * PACKED_SHARE + caches).toLong() + ENGINE_BYTES
     }
 
     /** Refuses what would not fit, before anything is loaded. Throws [TooLargeError]. */

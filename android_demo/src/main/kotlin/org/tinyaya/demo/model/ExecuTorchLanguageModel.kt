@@ -41,6 +41,8 @@ class ExecuTorchLanguageModel(
 
     override val contextTokens: Int get() = manifest.limits.context
 
+    override val hasOwnThreads: Boolean get() = false
+
     override fun countTokens(prompt: String): Int = tokenizer.encode(prompt, addBos = true).size
 
     override fun generate(prompt: String, options: GenerationOptions, listener: GenerationListener): Generation {

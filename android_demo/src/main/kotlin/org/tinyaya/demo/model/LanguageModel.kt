@@ -5,8 +5,17 @@ import org.tinyaya.demo.bundle.SamplingDefaults
 /** Why an answer ended. */
 enum class StopReason { STOP_TOKEN, MAX_TOKENS, CONTEXT, STOPPED }
 
-/** What an answer may be: at most [maxTokens] long, drawn as [sampling] says. */
-data class GenerationOptions(val maxTokens: Int, val sampling: SamplingDefaults, val seed: Long)
+/**
+ * What an answer may be: at most [maxTokens] long, drawn as [sampling] says.
+ *
+ * [ignoresStop]: a stop token does not end it, for measurements; ExecuTorch's runner always stops.
+ */
+data class GenerationOptions(
+    val maxTokens: Int,
+    val sampling: SamplingDefaults,
+    val seed: Long,
+    val ignoresStop: Boolean = false,
+)
 
 /** All that was generated; times in ms, [decodeTokensPerSecond] of the steps after the first token. */
 data class Generation(
@@ -39,6 +48,9 @@ interface GenerationListener {
 interface LanguageModel : AutoCloseable {
     /** Positions that prompt and answer share. */
     val contextTokens: Int
+
+    /** Whether the number of threads is chosen when it is loaded; else rests between tokens cool a hot phone. */
+    val hasOwnThreads: Boolean
 
     /** How many positions [prompt] takes. Throws PromptError. */
     fun countTokens(prompt: String): Int

@@ -18,6 +18,8 @@ class OnnxLanguageModel(
 
     override val contextTokens: Int get() = manifest.limits.context
 
+    override val hasOwnThreads: Boolean get() = true
+
     override fun countTokens(prompt: String): Int = tokenizer.encode(prompt, addBos = true).size
 
     override fun generate(prompt: String, options: GenerationOptions, listener: GenerationListener): Generation {
@@ -77,7 +79,7 @@ class OnnxLanguageModel(
         private fun decode(first: FloatArray): StopReason {
             var id = sampler.sample(first)
             firstTokenMs = sinceStartMs()
-            while (id !in stopIds) {
+            while (options.ignoresStop || id !in stopIds) {
                 tokens++
                 emit(stream.add(id))
                 if (isStopped) return StopReason.STOPPED

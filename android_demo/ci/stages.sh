@@ -32,7 +32,8 @@ export_bundles() {
     (cd "$REPOSITORY" && "$PYTHON" -m export.cli export tests/assets/nano --out "$BUILD/bundles/$recipe" --backend onnx \
       --recipe "$recipe" --context 512 --no-verify 2>"$BUILD/export.log") || { cat "$BUILD/export.log"; return 1; }
   done
-  (cd "$REPOSITORY" && PYTHONPATH=. "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth")
+  (cd "$REPOSITORY" && PYTHONPATH=. "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth" &&
+    PYTHONPATH=$ORT_PYTHON:. "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth" greedy_same_release.json)
 }
 
 compile_tests() {

@@ -18,6 +18,7 @@ ORT=$CACHE/onnxruntime/package/Plugins
 ORT_CLASSES=$CACHE/onnxruntime/aar/classes.jar
 EXECUTORCH=$CACHE/executorch/package
 EXECUTORCH_CLASSES=$EXECUTORCH/android/libs/classes.jar
+ORT_PYTHON=$CACHE/onnxruntime-python
 ANDROID=$CACHE/android-29.jar
 FRAMEWORK=/usr/share/android-framework-res/framework-res.apk
 AAPT2=$CACHE/aapt2_64
@@ -37,6 +38,10 @@ fetch_tools() {
       matches "$sha" "$file" || { MISSING="$name $version with the pinned sha256 $sha"; return 1; }
     fi
   done <<<"$PINS"
+  # The Python package of the release that the AAR is of, to compare the same engine with itself.
+  [ -f "$ORT_PYTHON/complete" ] || { rm -rf "$ORT_PYTHON" && "$PYTHON" -m pip install --quiet --no-deps --require-hashes \
+    --requirement "$CI/onnxruntime.txt" --target "$ORT_PYTHON" >"$CACHE/fetch.log" 2>&1 && touch "$ORT_PYTHON/complete"; } ||
+    { MISSING="onnxruntime of $CI/onnxruntime.txt (pypi)"; return 1; }
 }
 
 matches() { [ -f "$CACHE/$2" ] && echo "$1  $CACHE/$2" | sha256sum --check --status; }

@@ -1,6 +1,7 @@
 """Bundles and texts in; out: what the Python runtime says of them, for the Kotlin tests to compare.
 
-Usage: python android_demo/ci/truth.py BUNDLES TEXTS OUT, with a folder of bundles and one of texts.
+Usage: python android_demo/ci/truth.py BUNDLES TEXTS OUT [GREEDY], with a folder of bundles and one of texts.
+With GREEDY, the greedy ids alone go to that file of OUT.
 """
 
 import json
@@ -33,11 +34,13 @@ _MESSAGES: tuple[list[dict[str, str]], ...] = (
 )
 
 
-def main(bundles: Path, texts: Path, out: Path) -> None:
+def main(bundles: Path, texts: Path, out: Path, greedy: str = "") -> None:
     """Write one JSON file a subject to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     opened = {path.name: open_bundle(path) for path in sorted(bundles.iterdir()) if path.is_dir()}
-    _write(out / "greedy.json", {name: _greedy(bundle) for name, bundle in opened.items()})
+    _write(out / (greedy or "greedy.json"), {name: _greedy(bundle) for name, bundle in opened.items()})
+    if greedy:
+        return
     first = next(iter(opened.values()))
     _write(out / "tokens.json", _tokens(first, texts))
     _write(out / "templates.json", _templates(first))
@@ -113,4 +116,4 @@ def _rendered(source: str, config: dict[str, Any], messages: list[dict[str, str]
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])

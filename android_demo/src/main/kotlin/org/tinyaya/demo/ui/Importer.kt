@@ -1,13 +1,13 @@
 package org.tinyaya.demo.ui
 
+import org.tinyaya.demo.bundle.Bundle
 import org.tinyaya.demo.bundle.BundleImport
 import org.tinyaya.demo.bundle.BundleSource
-import org.tinyaya.demo.bundle.ImportProgress
-import org.tinyaya.demo.bundle.RunError
 import org.tinyaya.demo.bundle.BundleStore
-import org.tinyaya.demo.bundle.Bundle
+import org.tinyaya.demo.bundle.ImportProgress
 import org.tinyaya.demo.bundle.Manifest
 import org.tinyaya.demo.bundle.MissingFileError
+import org.tinyaya.demo.bundle.RunError
 import org.tinyaya.demo.chat.Problem
 import org.tinyaya.demo.tokenizer.Tokenizer
 import java.io.File

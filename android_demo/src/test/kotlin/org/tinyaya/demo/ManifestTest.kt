@@ -64,12 +64,14 @@ class ManifestTest {
     }
 
     @Test fun `JSON is read strictly`() {
-        for (bad in listOf("", "{", "[1,]", "{\"a\":1,}", "01", "1.", "+1", "\"\u0001\"", "\"\\x\"", "nul", "[1] 2", "{\"a\":1,\"a\":2}", "Infinity", "\"\\u12\"")) {
+        val objects = listOf("{", "{\"a\":1,}", "{\"a\":1,\"a\":2}")
+        for (bad in objects + listOf("", "[1,]", "01", "1.", "+1", "\"\u0001\"", "\"\\x\"", "nul", "[1] 2", "Infinity", "\"\\u12\"")) {
             assertFailsWith<JsonError>(bad) { JsonReader(bad.toByteArray()).document() }
         }
         assertFailsWith<JsonError> { JsonReader(byteArrayOf('"'.code.toByte(), 0xff.toByte(), '"'.code.toByte())).document() }
         assertFailsWith<JsonError> { JsonReader("[".repeat(5000).toByteArray()).document() }
-        assertEquals(listOf("a\"\u0628\ud83d\ude00", -1L, 2.5, true, null), JsonReader("[\"a\\\"\\u0628\ud83d\ude00\", -1, 2.5, true, null]".toByteArray()).document())
+        val good = "[\"a\\\"\\u0628\ud83d\ude00\", -1, 2.5, true, null]"
+        assertEquals(listOf("a\"\u0628\ud83d\ude00", -1L, 2.5, true, null), JsonReader(good.toByteArray()).document())
     }
 
     @Test fun `memory is compared before anything is loaded`() {

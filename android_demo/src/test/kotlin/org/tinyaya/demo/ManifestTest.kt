@@ -2,7 +2,6 @@ package org.tinyaya.demo
 
 import org.junit.Test
 import org.tinyaya.demo.bundle.BundleError
-import org.tinyaya.demo.bundle.BundleLanguage
 import org.tinyaya.demo.bundle.DeviceMemory
 import org.tinyaya.demo.bundle.JsonError
 import org.tinyaya.demo.bundle.JsonReader
@@ -10,6 +9,7 @@ import org.tinyaya.demo.bundle.Languages
 import org.tinyaya.demo.bundle.Manifest
 import org.tinyaya.demo.bundle.ManifestError
 import org.tinyaya.demo.bundle.MemoryNeed
+import org.tinyaya.demo.bundle.QualityFigures
 import org.tinyaya.demo.bundle.TooLargeError
 import org.tinyaya.demo.bundle.VersionError
 import java.util.Locale
@@ -83,11 +83,14 @@ class ManifestTest {
     }
 
     @Test fun `languages come from the bundle`() {
-        val found = Languages.of(bundle).map { it.code }
+        val found = Languages.of(bundle)
         assertTrue(found.size >= 67 && "sw" in found && "code" !in found && "emoji" !in found, "$found")
-        val quality = mapOf("languages" to mapOf("sw" to mapOf("kl_mnat" to 8.5), "am" to mapOf("kl_mnat" to 9L)))
-        val measured = bundle.copy(manifest = bundle.manifest.copy(quality = quality))
-        assertEquals(listOf(BundleLanguage("am", 9.0), BundleLanguage("sw", 8.5)), Languages.of(measured))
+        val listed = bundle.copy(manifest = bundle.manifest.copy(languages = listOf("sw", "am", "code")))
+        assertEquals(listOf("am", "sw"), Languages.of(listed))
+        val short = mapOf("mean_kl" to 0.0085, "worst_language" to "am", "worst_kl" to 0.02, "later" to 1L)
+        assertEquals(QualityFigures(8.5, "am", 20.0), QualityFigures.of(bundle.manifest.copy(quality = short)))
+        assertEquals(null, QualityFigures.of(bundle.manifest.copy(quality = mapOf("mean_kl" to "x"))))
+        assertEquals(null, QualityFigures.of(bundle.manifest))
         assertEquals("Swahili", Languages.english("sw"))
         assertEquals("Kiswahili", Languages.display("sw", Locale.forLanguageTag("sw")))
     }

@@ -67,7 +67,7 @@ class Chat(private val parts: ChatParts, restored: ChatState) {
             attempt {
                 close()
                 send(ChatEvent.Opened(bundle.name, emptyList()))
-                send(ChatEvent.Opened(bundle.name, Languages.of(bundle).map { it.code }))
+                send(ChatEvent.Opened(bundle.name, Languages.of(bundle)))
                 load(bundle)
                 send(ChatEvent.Loaded(bundle.manifest.limits.context))
             }

@@ -9,10 +9,10 @@ import android.widget.TextView
 import org.tinyaya.demo.R
 import org.tinyaya.demo.bundle.BrokenBundle
 import org.tinyaya.demo.bundle.BundleError
-import org.tinyaya.demo.bundle.BundleLanguage
 import org.tinyaya.demo.bundle.InstalledBundle
 import org.tinyaya.demo.bundle.Languages
 import org.tinyaya.demo.bundle.MemoryNeed
+import org.tinyaya.demo.bundle.QualityFigures
 import org.tinyaya.demo.chat.Problem
 import java.io.File
 
@@ -20,7 +20,7 @@ import java.io.File
 sealed interface BundleRow {
     val folder: File
 
-    data class Usable(val installed: InstalledBundle, val languages: List<BundleLanguage>) : BundleRow {
+    data class Usable(val installed: InstalledBundle, val languages: List<String>) : BundleRow {
         override val folder: File get() = installed.bundle.folder
 
         companion object {
@@ -80,7 +80,7 @@ class BundleRows(private val activity: Activity, private val words: Words, priva
         view.findViewById<TextView>(R.id.line).show("$line\n$needed")
         view.findViewById<TextView>(R.id.languages).show(languages(row.languages))
         val unverified = activity.getString(R.string.bundle_unverified).takeIf { !row.installed.isVerified }
-        view.findViewById<TextView>(R.id.quality).show(listOfNotNull(quality(row.languages), unverified).joinToString("\n"))
+        view.findViewById<TextView>(R.id.quality).show(listOfNotNull(quality(QualityFigures.of(manifest)), unverified).joinToString("\n"))
         view.findViewById<Button>(R.id.open).apply {
             visibility = View.VISIBLE
             setText(if (row.installed.isVerified) R.string.open_chat else R.string.verify)
@@ -97,16 +97,14 @@ class BundleRows(private val activity: Activity, private val words: Words, priva
         for (id in listOf(R.id.languages, R.id.quality, R.id.open, R.id.bench)) view.findViewById<View>(id).visibility = View.GONE
     }
 
-    private fun languages(languages: List<BundleLanguage>): String {
+    private fun languages(languages: List<String>): String {
         val count = activity.resources.getQuantityString(R.plurals.bundle_languages, languages.size, languages.size)
-        return count + ": " + languages.joinToString(", ") { Languages.display(it.code, words.locale) }
+        return count + ": " + languages.joinToString(", ") { Languages.display(it, words.locale) }
     }
 
-    private fun quality(languages: List<BundleLanguage>): String {
-        val measured = languages.filter { it.klMnat != null }
-        val worst = measured.maxByOrNull { it.klMnat!! } ?: return activity.getString(R.string.bundle_quality_unknown)
-        val mean = measured.sumOf { it.klMnat!! } / measured.size
-        val name = Languages.display(worst.code, words.locale)
-        return activity.getString(R.string.bundle_quality, words.number(mean), name, words.number(worst.klMnat!!))
+    private fun quality(figures: QualityFigures?): String {
+        if (figures == null) return activity.getString(R.string.bundle_quality_unknown)
+        val worst = Languages.display(figures.worstLanguage, words.locale)
+        return activity.getString(R.string.bundle_quality, words.number(figures.meanMnat), worst, words.number(figures.worstMnat))
     }
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from export.cli_bench import bench
 from export.cli_quality import BundleFolder, Json, Source, evaluate, print_json, sensitivity
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
@@ -305,6 +306,7 @@ def demo(
 
 app.command()(evaluate)
 app.command()(sensitivity)
+app.command()(bench)
 
 
 def _within(

@@ -1,4 +1,4 @@
-"""Android's api/current.txt in, a jar of its classes out, to compile against and for tests on the JVM.
+"""Android's api/current.txt in, a jar of its classes out: to compile against, and for JVM tests.
 
 Method bodies return zero, false or null. Usage: python android_demo/ci/api_stubs.py CURRENT.TXT JAR
 """
@@ -13,14 +13,32 @@ from pathlib import Path
 
 import class_file as cf
 from class_file import ClassFile, Part, Pool, constructor_code, default_code
-from java_types import Variables, binary_name, descriptor, parameters_signature, signature, with_parameters
+from java_types import (
+    Variables,
+    binary_name,
+    descriptor,
+    parameters_signature,
+    signature,
+    with_parameters,
+)
 from signature_file import ApiClass, Member, read_signatures
 
 _FLAGS = {
-    "public": 1, "private": 2, "protected": 4, "static": 8, "final": 0x10, "synchronized": 0x20, "volatile": 0x40,
-    "transient": 0x80, "native": 0x100, "abstract": 0x400, "strictfp": 0x800,
+    "public": 1, "private": 2, "protected": 4, "static": 8, "final": 0x10, "synchronized": 0x20,
+    "volatile": 0x40, "transient": 0x80, "native": 0x100, "abstract": 0x400, "strictfp": 0x800,
 }  # fmt: skip
-_CONSTANTS = ("int", "short", "byte", "char", "boolean", "long", "float", "double", "java.lang.String", "String")
+_CONSTANTS = (
+    "int",
+    "short",
+    "byte",
+    "char",
+    "boolean",
+    "long",
+    "float",
+    "double",
+    "java.lang.String",
+    "String",
+)
 _NESTED = re.compile(r"L([\w/$]+\$[\w$]+)[;<]")
 
 
@@ -29,7 +47,9 @@ class Stubs:
 
     def __init__(self, classes: list[ApiClass]) -> None:
         self._classes = {item.binary_name: item for item in classes}
-        self._interfaces = frozenset(name for name, item in self._classes.items() if "interface" in item.kind)
+        self._interfaces = frozenset(
+            name for name, item in self._classes.items() if "interface" in item.kind
+        )
 
     def write(self, jar: Path) -> None:
         """One class file a class."""
@@ -68,7 +88,11 @@ class Stubs:
         return self._classes.get(item.binary_name.rpartition("$")[0])
 
     def _is_inner(self, item: ApiClass) -> bool:
-        return "static" not in item.modifiers and item.kind == "class" and self._outer(item) is not None
+        return (
+            "static" not in item.modifiers
+            and item.kind == "class"
+            and self._outer(item) is not None
+        )
 
     def _super_name(self, item: ApiClass) -> str | None:
         if item.binary_name == "java/lang/Object":
@@ -93,22 +117,37 @@ class Stubs:
             attributes.append(self._code(pool, item, member, form))
         if member.throws:
             indexes = [pool.class_(descriptor(name, variables)[1:-1]) for name in member.throws]
-            attributes.append(pool.attribute("Exceptions", struct.pack(f">H{len(indexes)}H", len(indexes), *indexes)))
+            attributes.append(
+                pool.attribute(
+                    "Exceptions", struct.pack(f">H{len(indexes)}H", len(indexes), *indexes)
+                )
+            )
         generic = parameters_signature(member.type_parameters, variables, self._interfaces)
         generic += f"({''.join(signature(part, variables) for part in member.parameters)})"
         generic += signature(member.type, variables)
-        generic += "".join(f"^{signature(name, variables)}" for name in member.throws if name in variables)
-        if "T" in generic and "<" in generic or generic != form and not self._is_inner(item):
+        generic += "".join(
+            f"^{signature(name, variables)}" for name in member.throws if name in variables
+        )
+        if generic != form and not (self._is_inner(item) and member.kind == "ctor"):
             attributes.append(pool.attribute("Signature", struct.pack(">H", pool.utf8(generic))))
         if "deprecated" in member.modifiers:
             attributes.append(pool.attribute("Deprecated", b""))
-        return Part(access=access, name=member.name, descriptor=form, attributes=attributes + _nullness(pool, member))
+        return Part(
+            access=access,
+            name=member.name,
+            descriptor=form,
+            attributes=attributes + _nullness(pool, member),
+        )
 
     def _method_descriptor(self, item: ApiClass, member: Member, around: Variables) -> str:
         """An inner class's constructor takes the object around it first."""
         variables = with_parameters(member.type_parameters, around)
         outer = self._outer(item)
-        first = f"L{outer.binary_name};" if member.kind == "ctor" and outer and self._is_inner(item) else ""
+        first = (
+            f"L{outer.binary_name};"
+            if member.kind == "ctor" and outer and self._is_inner(item)
+            else ""
+        )
         arguments = "".join(descriptor(part, variables) for part in member.parameters)
         return f"({first}{arguments}){descriptor(member.type, variables)}"
 
@@ -118,7 +157,9 @@ class Stubs:
             access |= cf.PUBLIC
             if "default" not in member.modifiers and "static" not in member.modifiers:
                 access |= cf.ABSTRACT
-        return access | (cf.VARARGS if member.parameters and member.parameters[-1].endswith("...") else 0)
+        return access | (
+            cf.VARARGS if member.parameters and member.parameters[-1].endswith("...") else 0
+        )
 
     def _code(self, pool: Pool, item: ApiClass, member: Member, form: str) -> bytes:
         parent = self._super_name(item)
@@ -131,19 +172,32 @@ class Stubs:
         if item is None:
             return "()V"
         variables = self._variables(item)
-        forms = [self._method_descriptor(item, member, variables) for member in item.members if member.kind == "ctor"]
+        forms = [
+            self._method_descriptor(item, member, variables)
+            for member in item.members
+            if member.kind == "ctor"
+        ]
         return min(forms, key=len, default="()V")
 
-    def _add_attributes(self, out: ClassFile, item: ApiClass, variables: Variables, seen: set[str]) -> None:
+    def _add_attributes(
+        self, out: ClassFile, item: ApiClass, variables: Variables, seen: set[str]
+    ) -> None:
         supers = [*item.extends, *item.implements]
         if item.type_parameters or item.kind == "enum" or any("<" in name for name in supers):
             generic = parameters_signature(item.type_parameters, variables, self._interfaces)
             generic += self._super_signature(item, variables)
-            out.attributes.append(out.pool.attribute("Signature", struct.pack(">H", out.pool.utf8(generic))))
+            out.attributes.append(
+                out.pool.attribute("Signature", struct.pack(">H", out.pool.utf8(generic)))
+            )
         if "deprecated" in item.modifiers:
             out.attributes.append(out.pool.attribute("Deprecated", b""))
-        nested = {name for text in seen for name in _NESTED.findall(text)} | {out.super_name or "", *out.interfaces}
-        nested |= {item.binary_name} | {name for name in self._classes if name.startswith(f"{item.binary_name}$")}
+        nested = {name for text in seen for name in _NESTED.findall(text)} | {
+            out.super_name or "",
+            *out.interfaces,
+        }
+        nested |= {item.binary_name} | {
+            name for name in self._classes if name.startswith(f"{item.binary_name}$")
+        }
         if rows := self._inner_classes(out.pool, nested):
             data = struct.pack(">H", len(rows)) + b"".join(rows)
             out.attributes.append(out.pool.attribute("InnerClasses", data))
@@ -160,20 +214,32 @@ class Stubs:
 
     def _inner_classes(self, pool: Pool, names: set[str]) -> list[bytes]:
         """A row for each nested class that is named, and for those around it."""
-        all_names = {"$".join(name.split("$")[:depth]) for name in names for depth in range(2, name.count("$") + 2)}
+        all_names = {
+            "$".join(name.split("$")[:depth])
+            for name in names
+            for depth in range(2, name.count("$") + 2)
+        }
         rows = []
         for name in sorted(all_names & self._classes.keys()):
             item, (outer, _, simple) = self._classes[name], name.rpartition("$")
             access = _class_access(item, is_interface=name in self._interfaces) & ~cf.SUPER
-            access |= sum(_FLAGS[word] for word in item.modifiers if word in ("static", "protected"))
+            access |= sum(
+                _FLAGS[word] for word in item.modifiers if word in ("static", "protected")
+            )
             access |= cf.STATIC if item.kind != "class" else 0
             access &= ~cf.PUBLIC if "protected" in item.modifiers else ~0
-            rows.append(struct.pack(">HHHH", pool.class_(name), pool.class_(outer), pool.utf8(simple), access))
+            rows.append(
+                struct.pack(
+                    ">HHHH", pool.class_(name), pool.class_(outer), pool.utf8(simple), access
+                )
+            )
         return rows
 
 
 def _class_access(item: ApiClass, *, is_interface: bool) -> int:
-    access = sum(_FLAGS[word] for word in item.modifiers if word in ("final", "abstract")) | cf.PUBLIC
+    access = (
+        sum(_FLAGS[word] for word in item.modifiers if word in ("final", "abstract")) | cf.PUBLIC
+    )
     access |= cf.INTERFACE | cf.ABSTRACT if is_interface else cf.SUPER
     access |= cf.ANNOTATION if item.kind == "@interface" else 0
     return access | (cf.ENUM if item.kind == "enum" else 0)
@@ -195,16 +261,25 @@ def _field(pool: Pool, member: Member, variables: Variables, *, is_interface: bo
         attributes.append(pool.attribute("Signature", struct.pack(">H", pool.utf8(generic))))
     if "deprecated" in member.modifiers:
         attributes.append(pool.attribute("Deprecated", b""))
-    return Part(access=access, name=member.name, descriptor=form, attributes=attributes + _nullness(pool, member))
+    return Part(
+        access=access,
+        name=member.name,
+        descriptor=form,
+        attributes=attributes + _nullness(pool, member),
+    )
 
 
 def _nullness(pool: Pool, member: Member) -> list[bytes]:
     """Annotations that Kotlin reads: what may be null, and what must not."""
     attributes = []
     if member.nullness:
-        attributes.append(pool.attribute("RuntimeInvisibleAnnotations", pool.nullness(member.nullness)))
+        attributes.append(
+            pool.attribute("RuntimeInvisibleAnnotations", pool.nullness(member.nullness))
+        )
     if any(member.parameter_nullness):
-        data = bytes([len(member.parameter_nullness)]) + b"".join(map(pool.nullness, member.parameter_nullness))
+        data = bytes([len(member.parameter_nullness)]) + b"".join(
+            map(pool.nullness, member.parameter_nullness)
+        )
         attributes.append(pool.attribute("RuntimeInvisibleParameterAnnotations", data))
     return attributes
 

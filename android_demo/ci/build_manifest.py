@@ -18,7 +18,9 @@ def main(source: Path, package: str, target: Path) -> None:
     root = ET.parse(source).getroot()
     _drop_removed(root)
     for element in root.iter():
-        for key in [key for key in element.attrib if key.startswith(_TOOLS) or key in _NEWER_THAN_29]:
+        for key in [
+            key for key in element.attrib if key.startswith(_TOOLS) or key in _NEWER_THAN_29
+        ]:
             del element.attrib[key]
         for key, value in element.attrib.items():
             element.attrib[key] = value.replace("${applicationId}", package)

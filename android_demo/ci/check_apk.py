@@ -1,4 +1,4 @@
-"""An APK in; fails unless it asks for no permission, exports what it should alone, and is for the right phones.
+"""An APK in; fails unless it asks for no permission and exports what it should alone.
 
 Usage: python android_demo/ci/check_apk.py APK
 """
@@ -7,7 +7,10 @@ import re
 import subprocess
 import sys
 
-_EXPORTED = {"org.tinyaya.demo.ui.BundlesActivity": None, "org.tinyaya.demo.ui.BenchActivity": "android.permission.DUMP"}
+_EXPORTED = {
+    "org.tinyaya.demo.ui.BundlesActivity": None,
+    "org.tinyaya.demo.ui.BenchActivity": "android.permission.DUMP",
+}
 
 
 def main(apk: str) -> None:
@@ -24,7 +27,9 @@ def main(apk: str) -> None:
         faults.append("a component beside activities")
     if not re.search(r"allowBackup\(0x\w+\)=\(type 0x12\)0x0", tree):
         faults.append("backup is allowed")
-    exported = {name: permission for name, is_exported, permission in _activities(tree) if is_exported}
+    exported = {
+        name: permission for name, is_exported, permission in _activities(tree) if is_exported
+    }
     if exported != _EXPORTED:
         faults.append(f"exported: {exported}; expected {_EXPORTED}")
     if faults:
@@ -33,7 +38,9 @@ def main(apk: str) -> None:
 
 
 def _aapt(what: str, apk: str, *more: str) -> str:
-    return subprocess.run(["aapt", "dump", what, apk, *more], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["aapt", "dump", what, apk, *more], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def _activities(tree: str) -> list[tuple[str, bool, str | None]]:
@@ -44,7 +51,13 @@ def _activities(tree: str) -> list[tuple[str, bool, str | None]]:
         permission = re.search(r'android:permission\(\w+\)="([^"]+)"', part)
         exported = re.search(r"android:exported\(\w+\)=\(type 0x12\)0xffffffff", part) is not None
         full = name.group(1) if name else "?"
-        found.append((f"org.tinyaya.demo{full}" if full.startswith(".") else full, exported, permission and permission.group(1)))
+        found.append(
+            (
+                f"org.tinyaya.demo{full}" if full.startswith(".") else full,
+                exported,
+                permission and permission.group(1),
+            )
+        )
     return found
 
 

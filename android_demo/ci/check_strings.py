@@ -11,7 +11,9 @@ from pathlib import Path
 _ARGUMENT = re.compile(r"%\d\$[a-z]")
 _SHOWN = ("text", "hint", "title", "label", "contentDescription")
 _ANDROID = "{http://schemas.android.com/apk/res/android}"
-_LITERAL_IN_CODE = re.compile(r'(?:\.text|\btitle|contentDescription|\.hint) = "[^"$]|setText\("[^"]|setMessage\("|setTitle\("')
+_LITERAL_IN_CODE = re.compile(
+    r'(?:\.text|\btitle|contentDescription|\.hint) = "[^"$]|set(?:Text|Message|Title)\("[^"]'
+)
 
 
 def main(sources: Path) -> None:
@@ -22,7 +24,11 @@ def main(sources: Path) -> None:
     faults = [fault for folder in translations for fault in _compare(original, folder)]
     faults += [fault for path in resources.rglob("*.xml") for fault in _literals(path)]
     for path in (sources / "kotlin").rglob("*.kt"):
-        faults += [f"{path}: {line.strip()}" for line in path.read_text(encoding="utf-8").splitlines() if _LITERAL_IN_CODE.search(line)]
+        faults += [
+            f"{path}: {line.strip()}"
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if _LITERAL_IN_CODE.search(line)
+        ]
     if len(translations) < 5:
         faults.append(f"{len(translations)} translations; expected at least 5")
     if faults:
@@ -31,7 +37,7 @@ def main(sources: Path) -> None:
 
 
 def _strings(path: Path) -> dict[str, set[str]]:
-    """Name of a string or plural -> the arguments that it takes; what is not to be translated is left out."""
+    """Name of a string or plural that is translated -> the arguments that it takes."""
     found: dict[str, set[str]] = {}
     for element in ET.parse(path).getroot():
         if element.get("translatable") != "false":
@@ -43,9 +49,16 @@ def _strings(path: Path) -> dict[str, set[str]]:
 def _compare(original: dict[str, set[str]], folder: Path) -> list[str]:
     found = _strings(folder / "strings.xml")
     faults = [f"{folder.name} lacks {name}" for name in original.keys() - found.keys()]
-    faults += [f"{folder.name} has {name}, which is nowhere else" for name in found.keys() - original.keys()]
+    faults += [
+        f"{folder.name} has {name}, which is nowhere else"
+        for name in found.keys() - original.keys()
+    ]
     shared = original.keys() & found.keys()
-    return faults + [f"{folder.name}: {name} takes {found[name]}, not {original[name]}" for name in shared if found[name] != original[name]]
+    return faults + [
+        f"{folder.name}: {name} takes {found[name]}, not {original[name]}"
+        for name in shared
+        if found[name] != original[name]
+    ]
 
 
 def _literals(path: Path) -> list[str]:

@@ -103,7 +103,9 @@ class ClassFile:
 
     def _parts(self, parts: Sequence[Part]) -> bytes:
         return struct.pack(">H", len(parts)) + b"".join(
-            struct.pack(">HHH", part.access, self.pool.utf8(part.name), self.pool.utf8(part.descriptor))
+            struct.pack(
+                ">HHH", part.access, self.pool.utf8(part.name), self.pool.utf8(part.descriptor)
+            )
             + _counted(part.attributes)
             for part in parts
         )

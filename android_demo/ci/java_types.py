@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from signature_file import split_top
 
 _PRIMITIVES = {
-    "void": "V", "boolean": "Z", "byte": "B", "char": "C", "short": "S", "int": "I", "long": "J", "float": "F", "double": "D",
+    "void": "V", "boolean": "Z", "byte": "B", "char": "C", "short": "S", "int": "I", "long": "J",
+    "float": "F", "double": "D",
 }  # fmt: skip
 _OBJECT = "Ljava/lang/Object;"
 
@@ -13,7 +14,7 @@ Variables = Mapping[str, str]  # a type variable -> the descriptor of its first 
 
 
 def binary_name(name: str) -> str:
-    """android.view.View.OnClickListener -> android/view/View$OnClickListener; one word is of java.lang."""
+    """android.view.View.OnClickListener -> android/view/View$OnClickListener."""
     if "." not in name:
         return f"java/lang/{name}"
     parts = name.split(".")
@@ -75,11 +76,11 @@ def _forms(text: str, variables: Variables) -> tuple[str, str]:
 
 
 def _generic(text: str, variables: Variables) -> tuple[str, str]:
-    """Outer<A>.Inner<B>: the erased name joins the parts, the signature keeps each with its arguments."""
+    """Outer<A>.Inner<B>: the erased name joins the parts, the signature keeps their arguments."""
     name, form = "", "L"
     while text:
         plain, _, rest = text.partition("<")
-        form += binary_name(plain) if not name else plain.replace(".", ".", 1)
+        form += binary_name(plain) if not name else plain
         name += plain
         if not rest:
             break

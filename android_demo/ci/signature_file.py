@@ -1,12 +1,12 @@
-"""Android's api/current.txt (signature format 2.0) in, classes with their members out; names are still text."""
+"""Android's api/current.txt (signature format 2.0) in, classes with their members out."""
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MODIFIERS = (
-    "public", "protected", "private", "static", "final", "abstract", "synchronized", "volatile", "transient",
-    "native", "strictfp", "default", "deprecated",
+    "public", "protected", "private", "static", "final", "abstract", "synchronized", "volatile",
+    "transient", "native", "strictfp", "default", "deprecated",
 )  # fmt: skip
 _CLASS = re.compile(r"(.*?)\b(class|interface|enum|@interface) ([\w.$]+)(.*) \{$")
 _NULLNESS = re.compile(r"@(?:android\.annotation\.)?(Nullable|NonNull)\b")
@@ -73,7 +73,8 @@ def _class(package: str, found: re.Match[str]) -> ApiClass:
         package=package,
         name=name,
         kind=kind,
-        modifiers=tuple(word for word in _without_annotations(before).split() if word in MODIFIERS) + _deprecation(before),
+        modifiers=tuple(word for word in _without_annotations(before).split() if word in MODIFIERS)
+        + _deprecation(before),
         type_parameters=type_parameters,
         extends=tuple(split_top(extends.replace(" extends ", "", 1).strip(), " ")),
         implements=tuple(split_top(implements, " ")),
@@ -91,13 +92,16 @@ def _member(line: str) -> Member:
     if kind in ("field", "enum_constant"):
         type_name, _, name = rest.rpartition(" ")
         return Member(
-            kind=kind, modifiers=modifiers, type_parameters="", type=type_name, name=name, value=value or None,
+            kind=kind, modifiers=modifiers, type_parameters="", type=type_name, name=name,
+            value=value or None,
             nullness=_nullness(line.partition(" = ")[0]),
         )  # fmt: skip
     start, end = _parentheses(rest)
     type_name, _, name = rest[:start].rpartition(" ")
     head, parameter_nullness = _method_nullness(line, name)
-    throws = rest[end + 1 :].removesuffix(";").strip().partition(" default ")[0].removeprefix("throws ")
+    throws = (
+        rest[end + 1 :].removesuffix(";").strip().partition(" default ")[0].removeprefix("throws ")
+    )
     return Member(
         kind=kind,
         modifiers=modifiers,
@@ -107,7 +111,11 @@ def _member(line: str) -> Member:
         parameters=tuple(split_top(rest[start + 1 : end], ",")),
         nullness=head,
         parameter_nullness=parameter_nullness,
-        throws=tuple(word.strip() for word in throws.split(",") if word.strip() and not throws.startswith("default")),
+        throws=tuple(
+            word.strip()
+            for word in throws.split(",")
+            if word.strip() and not throws.startswith("default")
+        ),
     )
 
 

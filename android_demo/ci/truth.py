@@ -1,6 +1,6 @@
 """Bundles and texts in; out: what the Python runtime says of them, for the Kotlin tests to compare.
 
-Usage: python android_demo/ci/truth.py BUNDLES TEXTS OUT [GREEDY], with a folder of bundles and one of texts.
+Usage: python android_demo/ci/truth.py BUNDLES TEXTS OUT [GREEDY]: two folders, and one to write to.
 With GREEDY, the greedy ids alone go to that file of OUT.
 """
 
@@ -16,11 +16,13 @@ from runtime import Bundle, ChatTemplate, ChatTemplateError, Sampler, complete, 
 
 _PROMPT_TOKENS, _STEPS = 100, 360  # the window of the small model is 128, its rings have 255 slots
 _SNIPPETS = (
-    "'s", "'S", "'\u017f", "'LL", "'t", "don't", " ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u0085", "\u200d", "\u200c",
-    "1", "12345", "1234567", "\u0661\u0662\u0663\u0664", "\u06f1\u06f2\u06f3\u200c", "\u0967\u0968\u0969\u096a", "\u00bd", "\u2168", "\U0001d7d9",
-    "\U0001f600", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f1e7\U0001f1f7", "e\u0301", "\u0301", "\u212a", "\ufb06", "\u01c5",
-    "<BOS_TOKEN>", "<|END_RESPONSE|>", "<|END", "<PAD>", "_", "a_1", "HTTPServer", "camelCase", "//", "...", "\ufffd", "\ue000",
-    "\U00030000", "\x00", "\x1c",
+    "'s", "'S", "'\u017f", "'LL", "'t", "don't", " ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000",
+    "\u0085", "\u200d", "\u200c", "1", "12345", "1234567", "\u0661\u0662\u0663\u0664",
+    "\u06f1\u06f2\u06f3\u200c", "\u0967\u0968\u0969\u096a", "\u00bd", "\u2168", "\U0001d7d9",
+    "\U0001f600", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f1e7\U0001f1f7", "e\u0301",
+    "\u0301", "\u212a", "\ufb06", "\u01c5", "<BOS_TOKEN>", "<|END_RESPONSE|>", "<|END", "<PAD>",
+    "_", "a_1", "HTTPServer", "camelCase", "//", "...", "\ufffd", "\ue000", "\U00030000", "\x00",
+    "\x1c",
 )  # fmt: skip
 _MESSAGES: tuple[list[dict[str, str]], ...] = (
     [{"role": "user", "content": "Habari ya asubuhi?"}],
@@ -38,7 +40,9 @@ def main(bundles: Path, texts: Path, out: Path, greedy: str = "") -> None:
     """Write one JSON file a subject to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     opened = {path.name: open_bundle(path) for path in sorted(bundles.iterdir()) if path.is_dir()}
-    _write(out / (greedy or "greedy.json"), {name: _greedy(bundle) for name, bundle in opened.items()})
+    _write(
+        out / (greedy or "greedy.json"), {name: _greedy(bundle) for name, bundle in opened.items()}
+    )
     if greedy:
         return
     first = next(iter(opened.values()))
@@ -51,7 +55,7 @@ def _write(path: Path, value: Any) -> None:
 
 
 def _greedy(bundle: Bundle) -> dict[str, Any]:
-    """Greedy ids past the window, whatever stop token comes, and how near the second was each time."""
+    """Greedy ids past the window, whatever stop token comes; how near the second was."""
     ids = bundle.tokenizer.encode(_long_text(bundle))[:_PROMPT_TOKENS]
     session = bundle.session(threads=1)
     steps = []
@@ -59,7 +63,9 @@ def _greedy(bundle: Bundle) -> dict[str, Any]:
     for _ in range(_STEPS):
         second, best = np.argsort(logits_V, kind="stable")[-2:].tolist()
         best = int(np.argmax(logits_V))
-        steps.append({"id": best, "second": second, "margin": float(logits_V[best] - logits_V[second])})
+        steps.append(
+            {"id": best, "second": second, "margin": float(logits_V[best] - logits_V[second])}
+        )
         logits_V = session.step(best)
     session.reset()
     prompt = bundle.template.render(_MESSAGES[0])
@@ -78,8 +84,12 @@ def _tokens(bundle: Bundle, texts: Path) -> dict[str, Any]:
     tokenizer, chance = bundle.tokenizer, random.Random(0)
     whole = {path.stem: path.read_text(encoding="utf-8") for path in sorted(texts.glob("*.txt"))}
     words = [word for text in whole.values() for word in text.split()] + list(_SNIPPETS) * 200
-    mixed = ["".join(chance.choices([*words, *_SNIPPETS], k=chance.randint(1, 12))) for _ in range(4000)]
-    mixed += ["".join(chr(_character(chance)) for _ in range(chance.randint(1, 20))) for _ in range(2000)]
+    mixed = [
+        "".join(chance.choices([*words, *_SNIPPETS], k=chance.randint(1, 12))) for _ in range(4000)
+    ]
+    mixed += [
+        "".join(chr(_character(chance)) for _ in range(chance.randint(1, 20))) for _ in range(2000)
+    ]
     mixed += ["1" * 500, "x" * 5000, "\u0e01" * 3000, " " * 1000, "!" * 3000]
     size = bundle.manifest.model.vocab_size
     lists = [[chance.randrange(size) for _ in range(chance.randint(1, 12))] for _ in range(1000)]
@@ -91,17 +101,27 @@ def _tokens(bundle: Bundle, texts: Path) -> dict[str, Any]:
 
 
 def _character(chance: random.Random) -> int:
-    code = chance.choice([chance.randrange(0x250), chance.randrange(0x3000), chance.randrange(0x110000)])
+    code = chance.choice(
+        [chance.randrange(0x250), chance.randrange(0x3000), chance.randrange(0x110000)]
+    )
     return 0x20 if 0xD800 <= code < 0xE000 else code
 
 
 def _templates(bundle: Bundle) -> list[dict[str, Any]]:
     """What jinja2 makes of the bundle's own template and of those beside this file."""
     config = json.loads((bundle.folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    sources = {path.name: path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parent / "templates").iterdir())}
+    sources = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted((Path(__file__).parent / "templates").iterdir())
+    }
     sources["bundle"] = (bundle.folder / "chat_template.jinja").read_text(encoding="utf-8")
     return [
-        {"name": name, "source": source, "messages": messages, "text": _rendered(source, config, messages)}
+        {
+            "name": name,
+            "source": source,
+            "messages": messages,
+            "text": _rendered(source, config, messages),
+        }
         for name, source in sources.items()
         for messages in _MESSAGES
     ]

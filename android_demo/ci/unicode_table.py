@@ -1,16 +1,20 @@
-"""Hugging Face's tokenizers in, the Unicode classes of its regular expressions out, as the app reads them.
+"""Hugging Face's tokenizers in, the Unicode classes of its regular expressions out.
 
 Usage: python android_demo/ci/unicode_table.py FILE
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
 
 _CLASSES = {
-    **{name: rf"\p{{{name}}}" for name in ("L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "N", "Nd", "Nl", "No")},
+    **{
+        name: rf"\p{{{name}}}"
+        for name in ("L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "N", "Nd", "Nl", "No")
+    },
     "P": r"\p{P}",
     "S": r"\p{S}",
     "Z": r"\p{Z}",
@@ -24,7 +28,9 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 def main(target: Path) -> None:
     """Write the table to `target`."""
-    lines = ["# Written by ci/unicode_table.py: a class, then how many code points are not and are in it."]
+    lines = [
+        "# Written by ci/unicode_table.py: a class, then how many code points are not, and are, in it"
+    ]
     lines += [" ".join([name, *map(_base36, _runs(pattern))]) for name, pattern in _CLASSES.items()]
     target.write_text("\n".join(lines) + "\n", encoding="ascii")
 
@@ -40,7 +46,7 @@ def _runs(pattern: str) -> list[int]:
             edges[-1] = last
         else:
             edges += [first, last]
-    return [high - low for low, high in zip(edges, edges[1:], strict=False)]
+    return [high - low for low, high in pairwise(edges)]
 
 
 def _base36(value: int) -> str:

@@ -149,6 +149,11 @@ class Drawing:
         return [f"background:{color}", f"border-radius:{_pixels(radius)}", "align-self:auto"]
 
 
+_TEXT_RULES = {"textColor": "color", "minHeight": "min-height", "textSize": "font-size"}
+_GRAVITY = {
+    ("gravity", "end"): "align-items:flex-end",
+    ("textAlignment", "viewEnd"): "text-align:end",
+}
 _SIDES = {
     "": "",
     "Start": "-inline-start",

@@ -29,7 +29,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 def main(target: Path) -> None:
     """Write the table to `target`."""
     lines = [
-        "# Written by ci/unicode_table.py: a class, then how many code points are not, and are, in it"
+        "# Written by ci/unicode_table.py: a class; how many code points are not and are in it ..."
     ]
     lines += [" ".join([name, *map(_base36, _runs(pattern))]) for name, pattern in _CLASSES.items()]
     target.write_text("\n".join(lines) + "\n", encoding="ascii")

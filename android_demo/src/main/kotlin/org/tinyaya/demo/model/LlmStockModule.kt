@@ -22,11 +22,12 @@ class LlmStockModule(private val bundle: Bundle) : StockModule {
     }
 
     override fun generate(prompt: String, length: Int, onText: (String) -> Unit, onStats: (String) -> Unit) {
+        val takeStats = onStats // within the callback, onStats is the callback's own
         val callback =
             object : LlmCallback {
                 override fun onResult(result: String) = onText(result)
 
-                override fun onStats(stats: String) = onStats(stats)
+                override fun onStats(stats: String) = takeStats(stats)
             }
         guarded { module.generate(prompt, length, callback, false) }
     }

@@ -6,7 +6,7 @@ import java.util.Locale
 object Languages {
     private val CODE = Regex("[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
-    /** By code: those that the manifest lists, else those of the golden texts. Throws [BundleError]. */
+    /** By code: those that a cut vocabulary is for, else those of the golden texts. Throws [BundleError]. */
     fun of(bundle: Bundle): List<String> {
         val codes = bundle.manifest.languages?.takeIf { it.isNotEmpty() } ?: bundle.goldenTokens().map { it.name }
         return codes.filter { CODE.matches(it) && isLanguage(it) }.distinct().sorted()

@@ -17,9 +17,13 @@ internal object ManifestParser {
             files = root.node("files").let { files -> files.raw.keys.associateWith { entry(files.node(it)) } },
             versions = root.node("versions").raw,
             quality = root.optional("quality")?.let { Node.of(it, "manifest.quality").raw },
-            languages = (root.optional("languages") as? List<*>)?.filterIsInstance<String>(),
+            languages = languages(root.optional("vocabulary")),
         )
     }
+
+    /** The languages that a cut vocabulary was cut to; null where it is whole. */
+    private fun languages(vocabulary: Any?): List<String>? =
+        ((vocabulary as? Map<*, *>)?.get("languages") as? List<*>)?.filterIsInstance<String>()
 
     private fun model(node: Node) =
         ModelInfo(

@@ -65,7 +65,7 @@ run_tests() { # where the app's classes are
   local classes
   classes=$(cd "$BUILD/tests" && find . -name '*Test.class' | sed 's#^\./##; s#/#.#g; s#\.class$##' | sort)
   # shellcheck disable=SC2086
-  LD_LIBRARY_PATH=$BUILD/native LD_PRELOAD=$BUILD/native/libnnapi.so java -Xmx1g -Xss1m -Donnxruntime.native.path="$BUILD/native" \
+  LD_LIBRARY_PATH=$BUILD/native LD_PRELOAD=$BUILD/native/libnnapi.so java -Xmx1g -Xss1m -XX:ErrorFile="$BUILD/crash.log" -Donnxruntime.native.path="$BUILD/native" \
     -Dbundles="$BUILD/bundles" -Dtruth="$BUILD/truth" -Dtexts="$REPOSITORY/tests/assets/udhr" -Dsources="$SOURCES" \
     -cp "$BUILD/tests:$1:$SOURCES/resources:$TEST_LIBRARIES:$ORT_CLASSES:$EXECUTORCH_CLASSES:$ANDROID" \
     org.junit.runner.JUnitCore $classes | grep -v '^\.*$' | grep -vE '^\s+at (org.junit|java.base|jdk)'

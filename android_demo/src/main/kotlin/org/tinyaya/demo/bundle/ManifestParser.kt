@@ -83,7 +83,7 @@ internal class Node private constructor(val raw: Map<String, Any?>, private val 
     fun int(key: String): Int = int(required(key), "$where.$key")
 
     fun int(value: Any?, name: String): Int =
-        (value as? Long)?.takeIf { it in Int.MIN_VALUE..Int.MAX_VALUE }?.toInt()
+        (value as? Long)?.takeIf { it == it.toInt().toLong() }?.toInt()
             ?: throw wrong(name, value, "an integer of 32 bits")
 
     fun number(key: String): Double =

@@ -67,7 +67,11 @@ class ModelTest {
 
     private fun listener(onText: (String) -> Unit = { }) =
         object : GenerationListener {
+            override fun onPrompt(done: Int, total: Int) = Unit
+
             override fun onText(piece: String) = onText(piece)
+
+            override fun restMs(): Long = 0
         }
 
     @Test fun `LlmModule is fed the whole prompt, its stop token is not said, and it is closed once`() {

@@ -132,7 +132,11 @@ class OnnxTest {
 
     private fun listener(onText: (String) -> Unit) =
         object : GenerationListener {
+            override fun onPrompt(done: Int, total: Int) = Unit
+
             override fun onText(piece: String) = onText(piece)
+
+            override fun restMs(): Long = 0
         }
 
     private fun session(bundle: Bundle) = Session(OnnxEngine(bundle, 1, DirectMemory()), bundle.manifest)

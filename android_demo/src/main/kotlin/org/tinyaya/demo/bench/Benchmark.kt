@@ -92,7 +92,11 @@ class Benchmark(
         val GREEDY = SamplingDefaults(0.0, 0, 1.0)
         val SILENT =
             object : GenerationListener {
+                override fun onPrompt(done: Int, total: Int) = Unit
+
                 override fun onText(piece: String) = Unit
+
+                override fun restMs(): Long = 0
             }
     }
 }

@@ -31,13 +31,13 @@ data class Generation(
 /** Told of the way of an answer, on the thread that generates. */
 interface GenerationListener {
     /** [done] of [total] tokens of the prompt are read. */
-    fun onPrompt(done: Int, total: Int) = Unit
+    fun onPrompt(done: Int, total: Int)
 
     /** A piece of the answer; whole characters, pieces joined are the answer. */
     fun onText(piece: String)
 
     /** How long to rest before the next token, in ms: a hot phone answers slower. */
-    fun restMs(): Long = 0
+    fun restMs(): Long
 }
 
 /**

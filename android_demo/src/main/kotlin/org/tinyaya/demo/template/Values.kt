@@ -123,8 +123,8 @@ internal object Values {
     }
 
     private fun bound(value: Any?, size: Int, absent: Int): Int {
-        val at = (value as? Long ?: return absent).coerceIn(-1L shl 30, 1L shl 30).toInt()
-        return if (at < 0) at + size else at
+        val at = value as? Long ?: return absent
+        return (if (at < 0) maxOf(at + size, -1L) else minOf(at, size.toLong())).toInt()
     }
 
     /** `json.dumps(value, ensure_ascii=False, indent=indent)`. */

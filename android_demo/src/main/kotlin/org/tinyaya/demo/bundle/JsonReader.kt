@@ -155,7 +155,7 @@ class JsonReader(private val bytes: ByteArray) {
     }
 
     private companion object {
-        const val MAX_DEPTH = 200
+        const val MAX_DEPTH = 64 // a bundle has less than ten; small stacks of threads bear it
         const val QUOTE = '"'.code.toByte()
         const val BACKSLASH = '\\'.code.toByte()
         const val SPACE: Byte = 0x20

@@ -1,10 +1,10 @@
-# make demo: export the small model to both engines and let it speak. make test: every check.
+# make demo: export the small model to both engines and let it speak. make test: every check. make android: the app.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check clean
+.PHONY: demo test check android clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinyaya-export demo
@@ -18,6 +18,10 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Ends with an error where packages of other registries cannot be had, too; .ci/run tells the two apart.
+android: $(VENV)/installed
+	PYTHON=$(abspath $(BIN))/python android_demo/ci/build.sh
+
 # torch first and by exact version: a range would draw in CUDA builds of several gigabytes.
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,4 +30,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build android_demo/build *.egg-info

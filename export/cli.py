@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from export.cli_bench import bench
 from export.cli_chat import chat
 from export.cli_doctor import doctor
 from export.cli_languages import Keep, Languages, VocabularyTexts, variants, vocabulary_options
@@ -297,6 +298,7 @@ app.command()(evaluate)
 app.command()(sensitivity)
 app.command("recipe")(show_recipe)
 app.command()(variants)
+app.command()(bench)
 
 
 def _preamble_text(value: str | None) -> str | None:

@@ -10,6 +10,7 @@ ExportError
 ├── CalibrationError      texts, or what the model makes of them, that nothing can be fitted to
 ├── TargetError           the target exists, is read-only or has no room
 ├── OutOfMemoryError      memory ran out in the middle of the work
+├── AdbError              adb, the phone or the app on it did not do what was asked
 ├── MissingExtraError     a package of the extra `export` is not installed
 └── ParityError           the program does not compute what the quantized model computes
 """
@@ -53,6 +54,10 @@ class TargetError(ExportError):
 
 class OutOfMemoryError(ExportError):
     """Memory ran out in the middle of the work."""
+
+
+class AdbError(ExportError):
+    """adb, the phone or the app on it did not do what was asked."""
 
 
 class MissingExtraError(ExportError):

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +32,8 @@ class BundleContent:
     """All that goes into a bundle, but what is measured on the bundle itself.
 
     program: the file that `engine` opens. preamble: what sessions can start from. trim: where the
-    model has only some tokens of its checkpoint's vocabulary.
+    model has only some tokens of its checkpoint's vocabulary. calibrated_for: languages that have
+    half of the calibration text.
     """
 
     engine: str
@@ -43,6 +44,7 @@ class BundleContent:
     golden: Golden
     preamble: Preamble | None = None
     trim: Trim | None = None
+    calibrated_for: Sequence[str] = ()
 
 
 def write_files(folder: Path, content: BundleContent) -> None:
@@ -88,6 +90,7 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
         "sampling": dict(tokenizer.sampling),
         **({"preamble": asdict(content.preamble)} if content.preamble else {}),
         **({"vocabulary": _vocabulary(content.trim)} if content.trim else {}),
+        **({"calibrated_for": list(content.calibrated_for)} if content.calibrated_for else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
         },

@@ -50,6 +50,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="quality.json", help="With --html: what to compare with."),
     ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Another bundle's --json: say what changed."),
+    ] = None,
     store: Annotated[bool, typer.Option(help="Keep the means in the bundle.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -58,24 +62,28 @@ def evaluate(
     Example: tinyaya-export evaluate aya/onnx --against tiny-aya-global --html quality.html
     """
     from export.bundle_writer import store_quality
+    from export.quality.beside import changes, read_languages
     from export.quality.evaluate import EvaluateOptions, evaluate_bundle
     from export.quality.page import read_points, render_page
     from export.terminal import print_quality, shown_progress
-    from export.terminal_languages import print_trim
+    from export.terminal_languages import print_changes, print_trim
 
     options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
+    before = read_languages(beside) if beside else {}
     with shown_progress() as progress:
         quality = evaluate_bundle(bundle, against, options, progress)
+    changed = changes(quality, before, bundle)
     if store:
         store_quality(bundle, quality.short())
     if html:
         points = read_points(compare) if compare else ()
         html.write_text(render_page(str(bundle), quality, points), encoding="utf-8")
     if as_json:
-        print_json(quality.as_json())
+        print_json({**quality.as_json(), "changes": changed})
     else:
         print_quality(quality)
         print_trim(quality)
+        print_changes(changed)
 
 
 def sensitivity(

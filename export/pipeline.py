@@ -49,6 +49,7 @@ class _Source:
     preamble: tuple[int, ...]
     probe: list[int]
     float_NV: Logits | None
+    calibrated_for: tuple[str, ...]
 
 
 def export_bundle(
@@ -111,6 +112,7 @@ def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress)
         preamble=preamble,
         probe=probe,
         float_NV=float_NV,
+        calibrated_for=options.fitted_to().languages if recipe.calibrated else (),
     )
 
 
@@ -124,6 +126,7 @@ def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) 
         tokenizer=shared.checkpoint.tokenizer,
         golden=shared.golden,
         trim=shared.checkpoint.trim,
+        calibrated_for=shared.calibrated_for,
     )
     write_files(folder, content)
     with TemporaryDirectory(dir=folder.parent) as scratch:

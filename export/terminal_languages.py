@@ -53,3 +53,14 @@ def print_trim(quality: "Quality") -> None:
             f"{quality.languages[code].mean_kl * 1000:.3f}",
         )
     Console().print(table)
+
+
+def print_changes(changes: Mapping[str, Mapping[str, float]]) -> None:
+    """What calibration for some languages gave them and cost the others; KL in mnat."""
+    for name, row in changes.items():
+        before, now = row["before"] * 1000, row["now"] * 1000
+        Console().print(
+            f"{name}, {row['languages']:.0f} languages: mean KL {before:.3f} -> {now:.3f} mnat "
+            f"({now / before - 1:+.0%})",
+            highlight=False,
+        )

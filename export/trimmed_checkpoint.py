@@ -5,13 +5,15 @@ config and a tokenizer of the new ids, its tables are rows of those on disk.
 """
 
 import json
+import os
 import shutil
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from export.bpe import BytePairs
 from export.checkpoint import Checkpoint, Trim, read_json
 from export.decoder.config import parse_config
 from export.decoder.model import EMBEDDING, HEAD, tensor_shapes
-from export.errors import OptionsError
+from export.errors import OptionsError, TargetError
 from export.tokenizer import open_tokenizer
 from export.weights_file import StoredTensor
 
@@ -64,11 +66,12 @@ def trim_checkpoint(
 
     languages, keep: what they were chosen for, and how; bundles say so.
     """
-    folder = Path(mkdtemp(prefix="trimmed-"))
+    folder = _make_folder()
     trim = Trim(whole=whole, kept=tuple(kept), languages=tuple(languages), keep=keep)
     weakref.finalize(trim, shutil.rmtree, folder, ignore_errors=True)
     rows = [*kept, *[kept[-1]] * (-len(kept) % ROW_MULTIPLE)]
-    _write_side_files(whole, folder, kept, len(rows))
+    with _writes_explained():
+        _write_side_files(whole, folder, kept, len(rows))
     raw, generation, files = (read_json(folder / name) for name in reversed(_SIDE_FILES))
     config = parse_config(raw)
     tables = {f"{EMBEDDING}.weight", f"{HEAD}.weight"} & whole.tensors.keys()
@@ -84,6 +87,26 @@ def trim_checkpoint(
         shapes=tensor_shapes(config),
         trim=trim,
     )
+
+
+def _make_folder() -> Path:
+    """A temporary folder that names its process, and none of processes that were killed."""
+    for path in Path(gettempdir()).glob("trimmed-*-*"):
+        if not Path("/proc", path.name.rpartition("-")[2]).exists():
+            shutil.rmtree(path, ignore_errors=True)
+    with _writes_explained():
+        return Path(mkdtemp(prefix="trimmed-", suffix=f"-{os.getpid()}"))
+
+
+@contextmanager
+def _writes_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(
+            f"cannot write the trimmed tokenizer into {gettempdir()}: {error.strerror}; "
+            "free space there, or name another folder in TMPDIR"
+        ) from error
 
 
 def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoint:

@@ -1,6 +1,8 @@
 """The view of a trimmed checkpoint: rows of the table on disk, and everything else as it was."""
 
+import errno
 import gc
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import torch
 
 from export.checkpoint import Checkpoint
 from export.decoder.reference import reference_logits
-from export.errors import OptionsError
+from export.errors import OptionsError, TargetError
 from export.golden import TOKENIZER_FILE, golden_tokens
 from export.options import CalibrationOptions
 from export.parity import float_model
@@ -117,3 +119,28 @@ def test_its_folder_goes_with_it(nano: Checkpoint) -> None:
 def test_ranges() -> None:
     assert ranges_of([0, 1, 2, 5, 7, 8]) == [[0, 3], [5, 6], [7, 9]]
     assert ranges_of([4]) == [[4, 5]]
+
+
+def test_folders_of_killed_processes_go(
+    nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("trimmed-x-999999999", f"trimmed-x-{os.getpid()}"):
+        (tmp_path / name).mkdir()
+    view = trim_checkpoint(nano, range(512), ("sw",), "safe")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"trimmed-x-{os.getpid()}", view.folder.name}
+
+
+def test_a_full_temporary_folder_is_named(
+    nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(TargetError, match=f"into {tmp_path}: No space left .* TMPDIR"):
+        trim_checkpoint(nano, range(512), ("sw",), "safe")
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []

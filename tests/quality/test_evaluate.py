@@ -14,6 +14,7 @@ from export.checkpoint import Checkpoint
 from export.errors import OptionsError
 from export.pipeline import ExportedBundle
 from export.progress import Silent
+from export.quality.beside import changes, read_languages
 from export.quality.evaluate import EvaluateOptions, evaluate_bundle
 from export.quality.figures import Quality, judge, language_figures
 from export.quality.page import Point, read_points, render_page
@@ -158,3 +159,24 @@ def test_wrong_options_and_another_model(
 
 def test_quality_is_plain_data(judged: dict[tuple[str, str], Quality]) -> None:
     assert asdict(judged["int4", "onnx"])["languages"].keys() == set(CODES)
+
+
+def test_changes_are_of_what_a_bundle_was_calibrated_for(
+    judged: dict[tuple[str, str], Quality],
+    exported: Mapping[str, list[ExportedBundle]],
+    tmp_path: Path,
+) -> None:
+    quality, path = judged["int4", "onnx"], tmp_path / "before.json"
+    before = {code: {"mean_kl": 2 * row.mean_kl} for code, row in quality.languages.items()}
+    path.write_text(json.dumps({"languages": {**before, "de": {"mean_kl": 1.0}}}))
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    manifest = json.loads((exported["int4"][0].path / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "calibrated_for": ["sw"]}))
+    found = changes(quality, read_languages(path), bundle)
+    assert (found["chosen"]["languages"], found["others"]["languages"]) == (1, 2)
+    assert found["chosen"]["now"] == quality.languages["sw"].mean_kl
+    assert found["others"]["before"] == pytest.approx(2 * found["others"]["now"])
+    path.write_text("[1]")
+    with pytest.raises(OptionsError, match="expected what `evaluate --json` prints"):
+        read_languages(path)

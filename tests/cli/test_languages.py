@@ -2,10 +2,15 @@
 
 import json
 import shutil
+from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
 import pytest
 
+from export.checkpoint import open_checkpoint
+from export.quality.sensitivity import Loss, options_for
+from quantize.roles import PROJECTIONS, LayerKind, place_of
 from tests.cli.conftest import Command
 from tests.conftest import NANO
 
@@ -85,3 +90,34 @@ def test_all_languages_keep_the_vocabulary(command: Command) -> None:
     result = command("plan", NANO, "--languages", codes, "--json")
     assert result.json == command("plan", NANO, "--json").json
     assert "need all of the vocabulary" in result.err
+
+
+def test_a_budget_counts_the_rows_that_are_left(command: Command, tmp_path: Path) -> None:
+    """The same size leaves more bits to the layers where the table has lost rows."""
+    checkpoint = open_checkpoint(NANO)
+    losses = [
+        asdict(
+            Loss(
+                layer=place.layer or 0,
+                kind=place.kind or LayerKind.WINDOW,
+                role=place.role,
+                option=option,
+                size_bytes=prod(shape) * precision.bits // 8 + prod(shape) // 16,
+                kl=2.0**-precision.bits / (precision.group_size or 1024),
+            )
+        )
+        for name, shape in checkpoint.shapes.items()
+        if (place := place_of(name, checkpoint.kinds)).role in PROJECTIONS
+        for option, precision in options_for(shape[1]).items()
+    ]
+    path = tmp_path / "losses.json"
+    path.write_text(json.dumps({"losses": losses}), encoding="utf-8")
+    budget = ("--budget", "6.2MB", "--losses", path, "--no-verify", "--no-calibrate")
+    bits = {}
+    for name, languages in (("whole", ()), ("own", ("--languages", "hi"))):
+        out = tmp_path / name
+        assert command("export", NANO, "--out", out, *budget, *languages).code == 0
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        assert manifest["files"]["model.onnx.data"]["bytes"] < 6_400_000
+        bits[name] = sum(row["bits"] for row in manifest["recipe"]["weights"].values())
+    assert bits["own"] > bits["whole"]

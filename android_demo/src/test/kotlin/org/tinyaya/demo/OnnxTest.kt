@@ -31,7 +31,7 @@ class OnnxTest {
 
     /** The exporter's own release of ONNX Runtime is newer than the AAR's; they round a few activations otherwise. */
     @Test fun `greedy ids part from those of the exporter's release at near ties alone`() {
-        for (name in Truth.bundleNames()) compare(name, "greedy", mostMargin = if (name == "int4") 5e-2 else 0.0)
+        for (name in Truth.bundleNames()) compare(name, "greedy", mostMargin = if (name == "int4") 1e-2 else 0.0)
     }
 
     private fun compare(name: String, file: String, mostMargin: Double) {

@@ -38,7 +38,7 @@ def run(command: list[str], tmp_path: Path) -> subprocess.CompletedProcess:
 
 def test_it_exports(optimum: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    options = [str(NANO), "--out", str(out), "--recipe", "int4", "--no-verify"]
+    options = [str(NANO), "--out", str(out), "--recipe", "int8", "--no-verify"]
     found = run([*optimum, *options], tmp_path)
     assert found.returncode == 0, found.stderr
     assert open_bundle(out).manifest.engine == "onnx"

@@ -29,6 +29,7 @@ def test_run_prints_the_keys_that_scripts_rely_on(
         "stop_reason",
         "prefill_ms",
         "decode_tokens_per_s",
+        "complete",
     }
     assert result.json["prompt_ids"][0] == 2
     assert len(result.json["token_ids"]) == 12

@@ -24,7 +24,8 @@ def post(address: str, body: bytes) -> tuple[int, bytes]:
         with urllib.request.urlopen(request, timeout=30) as reply:
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
-        return error.code, error.read()
+        with error:
+            return error.code, error.read()
 
 
 def test_mutated_bodies(address: str, client: openai.OpenAI, model: str) -> None:
@@ -64,5 +65,6 @@ def test_paths_lead_nowhere(address: str) -> None:
             with urllib.request.urlopen(address + path) as reply:
                 raise AssertionError(f"{path}: {reply.status}")
         except urllib.error.HTTPError as error:
-            assert error.code == 404
-            assert "error" in json.loads(error.read())
+            with error:
+                assert error.code == 404
+                assert "error" in json.loads(error.read())

@@ -216,6 +216,7 @@ def test_other_hosts_pages_cannot_call(address: str) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request)
         assert refused.value.code == status
+        refused.value.close()
 
 
 def test_a_body_that_is_too_long(address: str) -> None:
@@ -226,3 +227,5 @@ def test_a_body_that_is_too_long(address: str) -> None:
     with pytest.raises((urllib.error.HTTPError, urllib.error.URLError)) as refused:
         urllib.request.urlopen(request)
     assert getattr(refused.value, "code", 413) == 413
+    if isinstance(refused.value, urllib.error.HTTPError):
+        refused.value.close()

@@ -15,8 +15,10 @@ from runtime.sampling import Logits
 from runtime.session import Session
 
 _LONGEST, _SHORTEST = 3, 2  # ids that have to repeat, before more are guessed
-_FIRST_LENGTH = 2
-_FIRST_REST, _LONGEST_REST = 8, 512  # tokens without a guess after guesses that did not pay
+START = 64  # tokens; what guesses may lose in all is a share of these, or of more once there are
+_SHARE = 0.035
+_FIRST_REST, _LONGEST_REST = 8, 64  # tokens without a guess after guesses that did not pay
+_FEW = 2  # steps of one token to be timed before any guess
 _CLOSE: float = 0.5  # logits nearer than this may change places by the rounding of a larger step
 _MEMORY = 0.8  # of averages, at each new value
 
@@ -50,9 +52,10 @@ class Lookup:
         if not self._ahead:
             return self._session.step(token)
         self._places.add(token)
+        self._pace.token()
         if self._guessed and token == self._guessed[0]:
             del self._guessed[0]
-            self._pace.gained += 1
+            self._pace.came_true()
             return self._sure(token, self._rows.pop(0))
         self.finish()
         guessed = self._places.guess(self._pace.allowed(self._most()))
@@ -75,7 +78,10 @@ class Lookup:
         if not _close(logits_V):
             return logits_V
         self._take_back(1)
-        return self._session.step(token)
+        started = perf_counter()
+        logits_V = self._session.step(token)
+        self._pace.again(perf_counter() - started)
+        return logits_V
 
     def _take_back(self, chosen: int) -> None:
         if count := len(self._guessed) + chosen:
@@ -115,47 +121,103 @@ class _Places:
 
 
 class _Pace:
-    """How many tokens to guess, and whether guesses pay: time saved and lost, step by step."""
+    """How many tokens to guess; what guesses won and lost is counted in steps of one token.
+
+    What all guesses lost stays below a share of the tokens, whatever the text: guesses are tried
+    only where that holds even if none comes true and the step's logits are in doubt. Within that,
+    guesses rest where they lose on average.
+    """
 
     def __init__(self) -> None:
-        self.gained = 0  # guesses that came true since the last step with guesses
-        self._single_s = self._several_s = 0.0
-        self._saved_s = 0.0  # by a step with guesses, on average
-        self._length = _FIRST_LENGTH
-        self._tried = 0  # guesses of the last step
+        self._costs = _Costs()
+        self._tokens = 0
+        self._lost = 0.0  # steps beyond one a token; below zero: saved
+        self._lost_before = 0.0  # the last step with guesses
+        self._saved = 0.0  # by a step with guesses, on average
+        self._length = 1
+        self._tried = self._gained = 0  # guesses of the last step
         self._resting, self._rest = 0, _FIRST_REST
+
+    def token(self) -> None:
+        """Note that one more token was taken."""
+        self._tokens += 1
+
+    def came_true(self) -> None:
+        """Note that the token was guessed, so that no step is needed."""
+        self._gained += 1
+        self._lost -= 1
 
     def allowed(self, most: int) -> int:
         """How many of `most` guesses may be tried now."""
-        self._judge()
+        missed = self._judge()
         if self._resting:
             self._resting -= 1
             return 0
-        if self._saved_s < 0:
+        if self._saved < 0:
             self._resting, self._rest = self._rest, min(2 * self._rest, _LONGEST_REST)
-            self._saved_s = 0.0  # one more chance after that
+            self._saved = 0.0  # one more chance after that
             return 0
-        return min(most, self._length) if self._single_s else 0
+        if missed or not self._costs.known:  # a step of one token is to be timed
+            return 0
+        left = _SHARE * max(self._tokens, START) - self._lost
+        lengths = range(min(most, self._length), 0, -1)
+        return next((count for count in lengths if self._costs.most(1 + count) <= left), 0)
 
     def single(self, seconds: float) -> None:
         """Note the time of a step without guesses."""
-        mean = self._single_s
-        self._single_s = _MEMORY * mean + (1 - _MEMORY) * seconds if mean else seconds
+        self._costs.note(1, seconds)
 
     def several(self, seconds: float, guesses: int) -> None:
         """Note the time of a step with guesses."""
-        self._several_s, self._tried = seconds, guesses
+        self._lost_before, self._tried = self._lost, guesses
+        self._lost += self._costs.note(1 + guesses, seconds) - 1
 
-    def _judge(self) -> None:
-        """The last step with guesses is over: count what it gave."""
+    def again(self, seconds: float) -> None:
+        """Note the time of a step of a token that one with guesses held already."""
+        self._lost += self._costs.note(1, seconds)
+
+    def _judge(self) -> bool:
+        """The last step with guesses is over: learn from it; whether a guess was wrong."""
+        missed = self._gained < self._tried
         if self._tried:
-            saved_s = (1 + self.gained) * self._single_s - self._several_s
-            self._saved_s = _MEMORY * self._saved_s + (1 - _MEMORY) * saved_s
-            if self.gained == self._tried:
-                self._length, self._rest = 2 * self._length, _FIRST_REST
-            elif not self.gained:
-                self._length = max(1, self._length // 2)
-        self._tried = self.gained = 0
+            saved = self._lost_before - self._lost
+            self._saved = _MEMORY * self._saved + (1 - _MEMORY) * saved
+            if missed:
+                self._length = max(1, (self._length + self._gained) // 2)
+            else:
+                self._length = max(self._length, 2 * self._tried)
+                self._rest = _FIRST_REST
+        self._tried = self._gained = 0
+        return missed
+
+
+class _Costs:
+    """Times of steps by their tokens, as they were measured, in steps of one token."""
+
+    def __init__(self) -> None:
+        self._singles, self._single_s = 0, 0.0
+        self._steps: dict[int, float] = {1: 1.0}
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a time to compare with."""
+        return self._singles >= _FEW
+
+    def note(self, tokens: int, seconds: float) -> float:
+        """Remember the time of a step of `tokens`; how many steps of one token it is."""
+        if tokens == 1:
+            self._singles += 1
+            weight = max(1 / self._singles, 1 - _MEMORY)
+            self._single_s += weight * (seconds - self._single_s)
+            return seconds / self._single_s
+        steps = seconds / self._single_s
+        mean = self._steps.get(tokens, steps)
+        self._steps[tokens] = _MEMORY * mean + (1 - _MEMORY) * steps
+        return steps
+
+    def most(self, tokens: int) -> float:
+        """What a step of `tokens` takes at most: a token more than was measured, a step more."""
+        return min(steps + max(0, tokens - size) for size, steps in self._steps.items())
 
 
 def _close(logits_V: Logits) -> bool:

@@ -99,29 +99,6 @@ def test_programs_that_tell_of_one_position_refuse(scripted: MakeSession) -> Non
         AnswerOptions(speculate=-1)
 
 
-def test_guesses_that_do_not_pay_become_rare_and_short() -> None:
-    pace = lookup._Pace()
-    pace.single(1.0)
-    lost_s = 0.0
-    for _ in range(1000):
-        if guesses := pace.allowed(8):
-            pace.several(1 + 0.2 * guesses, guesses)
-            lost_s += 0.2 * guesses
-        else:
-            pace.single(1.0)
-    assert lost_s < 0.01 * 1000
-
-
-def test_guesses_that_pay_go_on_and_grow() -> None:
-    pace, seen = lookup._Pace(), []
-    pace.single(1.0)
-    for _ in range(100):
-        seen.append(pace.allowed(8))
-        pace.several(1 + 0.2 * seen[-1], seen[-1])
-        pace.gained = seen[-1]
-    assert seen[:3] == [2, 4, 8] and set(seen[2:]) == {8}
-
-
 def test_an_id_that_leads_clearly_is_not_in_doubt() -> None:
     logits_V = np.full(9, -np.inf, np.float32)
     logits_V[3:5] = 4.0, 3.4

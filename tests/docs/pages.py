@@ -11,7 +11,7 @@ PAGES = tuple(
     for name in ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
     if name not in UNREAD
 )
-LINKED = (*PAGES, *UNREAD, "android_demo/README.md")
+LINKED = (*PAGES, *UNREAD, "android_demo/README.md", "runtime/FORMAT.md", "benchmarks/RESULTS.md")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ def _of_fence(page: str, language: str, lines: list[str]) -> list[Shown]:
     assert language in ("", "sh", "bash"), f"{page}: nobody knows how to run {language!r}"
     whole = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [Shown(page, line) for line in whole.splitlines() if line.strip()]
+
+
+def named_on(page: str) -> list[str]:
+    """What follows tinyaya-export wherever a page shows or names a command."""
+    pattern = r"(?:^    |`)tinyaya-export ([a-z][^`\n]*)"
+    return re.findall(pattern, read_page(page), re.MULTILINE)
 
 
 def links_of(page: str) -> list[str]:

@@ -11,7 +11,17 @@ from typer.main import get_command
 
 from export import cli
 from runtime.api_page import page as api_page
-from tests.docs.pages import LINKED, PAGES, ROOT, Shown, anchors_of, links_of, read_page, shown_on
+from tests.docs.pages import (
+    LINKED,
+    PAGES,
+    ROOT,
+    Shown,
+    anchors_of,
+    links_of,
+    named_on,
+    read_page,
+    shown_on,
+)
 from tests.docs.typist import LEFT_OUT, Typist, reason_left_out
 
 SHOWN = [shown for page in PAGES for shown in shown_on(page)]
@@ -51,6 +61,15 @@ def test_every_command_is_shown() -> None:
     shown = {shlex.split(s.text)[1] for s in SHOWN if s.text.startswith("tinyaya-export ")}
     names = set(get_command(cli.app).commands)  # type: ignore[attr-defined]
     assert names - shown == {"demo"}  # `make demo` calls it
+
+
+@pytest.mark.parametrize("page", LINKED)
+def test_options_of_named_commands_are_known(page: str) -> None:
+    """Of those that are only named, too, and those on pages whose commands nobody runs."""
+    commands = get_command(cli.app).commands  # type: ignore[attr-defined]
+    for text in named_on(page):
+        name, *words = shlex.split(text, comments=True)
+        commands[name].make_context(name, words)
 
 
 def test_the_readme_fits_a_screen() -> None:

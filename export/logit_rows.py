@@ -32,11 +32,27 @@ def let_rows_be_chosen(model: onnx_ir.Model) -> None:
 def _forget_lengths(graph: onnx_ir.Graph, start: onnx_ir.Node) -> None:
     """Nothing after `start` is said to have one row; but the logits, by which clients go."""
     reached = set(start.outputs)
-    for node in graph:
+    for node in list(graph):
         if node is start or reached & set(node.inputs):
             reached |= set(node.outputs)
+            if node.op_type == "Reshape":
+                _copy_rows(graph, node)
     for value in reached - set(graph.outputs):
         value.shape = None
+
+
+def _copy_rows(graph: onnx_ir.Graph, reshape: onnx_ir.Node) -> None:
+    """A Reshape to [1, 1, ...] infers the number of rows: -1 stands for that."""
+    target = reshape.inputs[1]
+    assert target is not None and target.const_value is not None
+    sizes = target.const_value.numpy().copy()
+    assert sizes.tolist()[:2] == [1, 1] and min(sizes) > 0, f"a Reshape of the head to {sizes}"
+    sizes[1] = -1
+    name = f"{reshape.outputs[0].name}_sizes"
+    value = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(sizes, name=name))
+    value.type, value.shape = target.type, target.shape
+    graph.register_initializer(value)
+    reshape.replace_input_with(1, value)
 
 
 def _starts_at_last(node: onnx_ir.Node) -> bool:

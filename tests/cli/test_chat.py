@@ -1,6 +1,8 @@
 """The chat at a real terminal, and piped."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,8 +78,21 @@ def test_arrow_up_brings_the_last_line_back(terminal: pexpect.spawn) -> None:
     terminal.expect("tokens held")
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_program(bundles: Mapping[str, Path]) -> None:
-    arguments = [*CHAT[1:], str(bundles["onnx"]), "--max-tokens", "900", "--threads", "1"]
+def talkative(bundle: Path, folder: Path) -> Path:
+    """The bundle, with answers that only the context ends."""
+    shutil.copytree(bundle, folder)
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["tokens"]["stop"] = [manifest["tokens"]["pad"]]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(
+    bundles: Mapping[str, Path], tmp_path: Path
+) -> None:
+    bundle = talkative(bundles["onnx"], tmp_path / "bundle")
+    arguments = [*CHAT[1:], str(bundle), "--max-tokens", "900", "--threads", "1"]
     child = pexpect.spawn(CHAT[0], arguments, encoding="utf-8", timeout=60, cwd=str(ROOT))
     child.expect("/help")
     child.expect("> ")

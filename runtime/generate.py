@@ -24,8 +24,9 @@ class AnswerOptions:
 
     stop: texts that end it and are left out. constraint: a form that it keeps to, for this one
     answer. alternatives: of each token, report so many of the likeliest ids with their
-    probabilities. speculate: guess up to so many tokens ahead from what was said before; the
-    answer is the same, sooner. Raises OptionError for numbers out of range.
+    probabilities. speculate: guess up to so many tokens ahead from what was said before; a
+    greedy answer is the same, sooner, a sampled one may part from it where a draw falls between
+    two tokens, because larger steps round otherwise. Raises OptionError for numbers out of range.
     """
 
     stop: tuple[str, ...] = ()

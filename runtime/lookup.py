@@ -1,8 +1,9 @@
 """A session in; its next logits out, several tokens at a step where the text repeats itself.
 
 What followed the same few tokens earlier is guessed to follow again; one step judges all guesses.
-The tokens are those that single steps give: guesses that the sampler does not choose are taken
-back. Shape suffixes: V vocabulary.
+Greedy tokens are those that single steps give: guesses that the sampler does not choose are taken
+back, and near ties stepped again. A larger step rounds otherwise, so a draw between two tokens may
+fall on the other one. Shape suffixes: V vocabulary.
 """
 
 from collections.abc import Sequence

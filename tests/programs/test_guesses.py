@@ -10,10 +10,7 @@ from tests.conftest import UDHR
 
 
 @pytest.mark.parametrize("language", ["en", "sw", "hi"])
-@pytest.mark.parametrize("temperature", [0.0, 0.5])
-def test_guesses_change_no_token(
-    bundles: Mapping[str, Path], language: str, temperature: float
-) -> None:
+def test_guesses_change_no_greedy_token(bundles: Mapping[str, Path], language: str) -> None:
     session = open_bundle(bundles["onnx"]).session(threads=1)
     text = (UDHR / f"{language}.txt").read_text(encoding="utf-8")[:300] * 2
     answers = []
@@ -23,7 +20,7 @@ def test_guesses_change_no_token(
             session,
             session.tokenizer.encode(text),
             max_tokens=120,
-            sampler=Sampler(temperature=temperature, seed=1),
+            sampler=Sampler(temperature=0.0),
             options=AnswerOptions(speculate=ahead),
         )
         answers.append(drain(tokens))

@@ -215,7 +215,7 @@ def test_executorch_refuses_a_step_beyond_the_context(
     engine = ExecutorchEngine(folder, read_manifest(folder), None)
     for start in (LIMITS.context, 2 * LIMITS.context - 1):
         with pytest.raises(RuntimeError):
-            engine._method((torch.tensor([[5]]), torch.tensor([start])))
+            engine._program.method((torch.tensor([[5]]), torch.tensor([start])))
 
 
 def test_without_a_preamble_the_executorch_graph_is_as_it_was(tiny: Checkpoint) -> None:

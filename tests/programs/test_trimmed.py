@@ -147,8 +147,10 @@ def test_it_is_smaller_by_the_rows_that_went(folders: Folders, backend: str) -> 
         return sum((folder / name).stat().st_size for name in names if (folder / name).exists())
 
     whole, own = (folders["int4", keep, backend] for keep in ("all", "safe"))
-    gone = 10240 - open_bundle(own).manifest.model.vocab_size
-    assert size(whole) - size(own) >= 0.95 * gone * 256
+    rows = open_bundle(own).manifest.model.vocab_size
+    # A .pte shares tables from 1 MiB on, so the small one is there twice.
+    twice = rows * 256 if backend == "executorch" and rows * 256 < 1 << 20 else 0
+    assert size(whole) - size(own) + twice >= 0.95 * (10240 - rows) * 256
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -101,6 +101,8 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(
     child.sendintr()
     child.expect(r"\(stopped\)")
     child.expect("> ")
+    child.sendintr()
+    child.expect("Ctrl-D leaves")
     child.sendline("/stats")
     child.expect("tokens held")
     child.expect("> ")

@@ -1,11 +1,12 @@
 """The chat page in a real browser."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -41,6 +42,24 @@ def test_it_answers_and_goes_on(page: Page, model: str) -> None:
     expect(page.locator("#talk > .assistant").last).to_have_text(re.compile(r"\S"))
     page.get_by_role("button", name="New chat").click()
     expect(page.locator("#talk > div")).to_have_count(0)
+
+
+def lengthen(route: Route) -> None:
+    """Ask for an answer that goes on until it is stopped."""
+    body = {**route.request.post_data_json, "regex": "[a-z ]{4000}", "max_tokens": 800}
+    route.continue_(post_data=json.dumps(body))
+
+
+def test_stop_ends_the_answer(page: Page) -> None:
+    page.route("**/v1/chat/completions", lengthen)
+    page.get_by_label("Message").fill("Tell me a long story.")
+    page.keyboard.press("Enter")
+    expect(page.locator("#talk > .assistant")).to_have_text(re.compile(r"\S"))
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+    text = page.locator("#talk > .assistant").inner_text()
+    page.wait_for_timeout(300)
+    assert page.locator("#talk > .assistant").inner_text() == text
 
 
 def test_text_is_never_markup(page: Page) -> None:

@@ -73,14 +73,16 @@ class Bundle:
         """
         return encode_chat(self.template, self.tokenizer, messages)
 
-    def session(self, *, threads: int | None = None) -> Session:
+    def session(self, *, threads: int | None = None, engine: str | None = None) -> Session:
         """Load the program into a new session at position 0, with its own caches.
 
         threads: for arithmetic; None leaves the choice to the engine (one a physical core).
-        Raises EngineMissingError, ProgramError or OptionError.
+        engine: what runs a `.pte`: "torch", the official binding (None), or "native", which needs
+        no torch. Raises EngineMissingError, ProgramError or OptionError.
         """
-        engine = load_engine(self.manifest.engine)(self.folder, self.manifest, threads)
-        return Session(engine, self.tokenizer, self.manifest)
+        load = load_engine(self.manifest.engine, engine)
+        program = load(self.folder, self.manifest, threads)
+        return Session(program, self.tokenizer, self.manifest)
 
 
 def open_bundle(path: Path | str, *, check_hashes: bool = True) -> Bundle:

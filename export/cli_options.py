@@ -22,9 +22,7 @@ MaxTokens = Annotated[int, typer.Option(help="Tokens to generate at most.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")]
 EngineName = Annotated[
     str | None,
-    typer.Option(
-        "--engine", help="Of an ExecuTorch bundle: torch or native.", show_default="torch"
-    ),
+    typer.Option("--engine", help="For an ExecuTorch bundle.", show_default="torch; or: native"),
 ]
 Speculate = Annotated[
     int, typer.Option(metavar="N", help="Guess N tokens ahead from the text so far; 0: off.")

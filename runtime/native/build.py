@@ -231,7 +231,7 @@ def main() -> None:
             made = build_folder(asked.out, target, asked.compiler) / PACKAGE
     except NativeBuildError as error:
         sys.exit(f"error: {error}")
-    print(made)
+    sys.stdout.write(f"{made}\n")
 
 
 if __name__ == "__main__":

@@ -91,8 +91,11 @@ struct Planned {
 struct Opened {
   Planned planned;
   Module module;
+  std::unique_ptr<tinyaya::Codes> codes;
 
-  explicit Opened(const char* path) : module(path, Module::LoadMode::Mmap) {}
+  Opened(const char* path, bool reads_codes)
+      : module(path, Module::LoadMode::Mmap),
+        codes(reads_codes ? std::make_unique<tinyaya::Codes>() : nullptr) {}
 
   Error load() {
     Error error = module.load(Program::Verification::InternalConsistency);
@@ -120,7 +123,9 @@ Error forward(Opened& opened, const int64_t* tokens, SizesType count, int64_t po
               float* logits, int64_t vocabulary) {
   auto ids = from_blob(const_cast<int64_t*>(tokens), {1, count}, ScalarType::Long);
   auto start = from_blob(&position, {1}, ScalarType::Long);
+  tinyaya::codes = opened.codes.get();
   auto outputs = opened.module.execute(kForward, {EValue(ids), EValue(start)});
+  tinyaya::codes = nullptr;
   if (!outputs.ok()) return outputs.error();
   const EValue& found = outputs->at(0);
   if (!found.isTensor() || found.toTensor().scalar_type() != ScalarType::Float ||
@@ -156,9 +161,9 @@ Error constant(Opened& opened, const char* method, int64_t* value) {
 
 }  // namespace
 
-int tinyaya_open(const char* path, void** program, tinyaya_error* error) {
+int tinyaya_open(const char* path, int codes, void** program, tinyaya_error* error) {
   Listening listening;
-  auto opened = std::make_unique<Opened>(path);
+  auto opened = std::make_unique<Opened>(path, codes != 0);
   const Error found = opened->load();
   *program = found == Error::Ok ? opened.release() : nullptr;
   return listening.result(found, error);

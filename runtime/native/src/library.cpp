@@ -54,7 +54,8 @@ class Listening {
 
   int result(Error found, tinyaya_error* error) const {
     if (found == Error::Ok) return 0;
-    std::snprintf(error->text, sizeof error->text, "%s%s%s", to_string(found),
+    const std::string name = std::string(to_string(found)).substr(std::strlen("Error::"));
+    std::snprintf(error->text, sizeof error->text, "%s%s%s", name.c_str(),
                   last_.empty() ? "" : ": ", last_.c_str());
     return 1;
   }

@@ -31,7 +31,13 @@ using executorch::runtime::Span;
 
 constexpr char kForward[] = "forward";
 
-thread_local std::string* heard = nullptr;  // what ExecuTorch logs while one of our calls runs
+// What ExecuTorch logs while one of our calls runs.
+struct Heard {
+  std::string last;    // error, which says most as a rule
+  std::string lacked;  // the first operator that is missing
+};
+
+thread_local Heard* heard = nullptr;
 
 void log(et_timestamp_t, et_pal_log_level_t level, const char* file, const char*, size_t line,
          const char* message, size_t length) {
@@ -39,29 +45,32 @@ void log(et_timestamp_t, et_pal_log_level_t level, const char* file, const char*
     std::fprintf(stderr, "%c executorch:%s:%zu] %.*s\n", static_cast<char>(level), file, line,
                  static_cast<int>(length), message);
   } else if (level == kError || level == kFatal) {
-    heard->assign(message, length);  // the last one says most
+    heard->last.assign(message, length);
+    if (heard->lacked.empty() && heard->last.rfind("Missing operator", 0) == 0)
+      heard->lacked = heard->last;
   }
 }
 
 const bool registered =
     executorch::runtime::register_pal(executorch::runtime::PalImpl::create(log, __FILE__));
 
-// Gives each error the last line that ExecuTorch logged about it.
+// Gives each error the line that ExecuTorch logged about it.
 class Listening {
  public:
-  Listening() { heard = &last_; }
+  Listening() { heard = &heard_; }
   ~Listening() { heard = nullptr; }
 
   int result(Error found, tinyaya_error* error) const {
     if (found == Error::Ok) return 0;
     const std::string name = std::string(to_string(found)).substr(std::strlen("Error::"));
+    const std::string& said = heard_.lacked.empty() ? heard_.last : heard_.lacked;
     std::snprintf(error->text, sizeof error->text, "%s%s%s", name.c_str(),
-                  last_.empty() ? "" : ": ", last_.c_str());
+                  said.empty() ? "" : ": ", said.c_str());
     return 1;
   }
 
  private:
-  std::string last_;
+  Heard heard_;
 };
 
 struct Freed {

@@ -34,7 +34,7 @@ from runtime.tokenizer import Tokenizer
 class Bundle:
     """An opened bundle; its tokenizer, template and program are loaded when first asked for.
 
-    engine: what runs the program where `session` names none; None: the table's first.
+    engine: what runs the program where `session` names none.
     """
 
     folder: Path

@@ -90,7 +90,7 @@ def attention_may_read_codes(path: Path) -> bool:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _may_read_codes(_Table(data, struct.unpack_from("<I", data, 0)[0]))
-    except (OSError, ValueError, IndexError, struct.error, MemoryError):
+    except (OSError, ValueError, LookupError, struct.error, MemoryError):
         return False
 
 

@@ -52,7 +52,8 @@ def main(
 ) -> None:
     """Print the median, least and most of the rounds, ms a token."""
     opened = open_bundle(bundle, check_hashes=False)
-    manifest, runners = opened.manifest, {}
+    manifest = opened.manifest
+    runners: dict[str, BundleRunner] = {}
     for name in ENGINES:
         engine = load_engine(manifest.engine, name)(opened.folder, manifest, threads)
         engine.put(_filled(manifest))

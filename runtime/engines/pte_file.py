@@ -135,7 +135,7 @@ class _Flow:
 
     def is_for_attention_alone(self) -> bool:
         """Whether each cache's readers are what the native operators leave out."""
-        turned = {}  # call of attention -> which of its operands are turned caches
+        turned: dict[int, set[int]] = {}  # call of attention -> its operands that are caches
         for cache, written in self._written.items():
             for index in self._uses[cache]:
                 call = self._calls[index]

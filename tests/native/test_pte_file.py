@@ -48,6 +48,13 @@ NOT_ALONE = {
     "keys alone are codes": [*RING[:3], RING[3], attention(K_WIDE, Q)],
     "keys and values change places": [*RING[:4], attention(V_WIDE, V_WIDE)],
     "attention comes first": [*RING[:2], RING[4], *RING[2:4]],
+    "values are floats": [update(K), widened(K, K_WIDE), attention(K_WIDE, Q)],
+    "another operator reads both": [*RING[:4], _Call("aten::add.out", (Q, K_WIDE, V_WIDE, Y))],
+    "another operator than a copy": [
+        *RING[:2],
+        *(_Call("aten::neg.out", call.args) for call in RING[2:4]),
+        RING[4],
+    ],
     "there are no codes": OF_FLOATS,
 }
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import EngineMissingError
+from runtime.errors import EngineMissingError, OptionError
 from runtime.manifest import Manifest
 
 
@@ -74,11 +74,12 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSource:
-    """Where an engine's class is, and what to install for it."""
+    """Where an engine's class is, what to install for it, and what can be taken instead."""
 
     module: str
     name: str
     package: str
+    instead: str = ""
 
 
 ENGINES: Mapping[str, EngineSource] = {
@@ -86,25 +87,50 @@ ENGINES: Mapping[str, EngineSource] = {
         module="runtime.engines.onnx", name="OnnxEngine", package="onnxruntime==1.31.1"
     ),
     "executorch": EngineSource(
-        module="runtime.engines.executorch", name="ExecutorchEngine", package="executorch==1.5.1"
+        module="runtime.engines.executorch",
+        name="ExecutorchEngine",
+        package="executorch==1.5.1",
+        instead="; or take the engine that needs no torch: --engine native",
     ),
 }
 
+CHOICES: Mapping[str, Mapping[str, EngineSource]] = {
+    "onnx": {},
+    "executorch": {
+        "torch": ENGINES["executorch"],
+        "native": EngineSource(
+            module="runtime.engines.native",
+            name="NativeEngine",
+            package="tinyaya-native",
+            instead=" from its wheel, which `make native` builds and installs; "
+            "or take the official binding: --engine torch",
+        ),
+    },
+}
+"""The engines to choose from where there are several; nothing else is taken where one is named."""
 
-def load_engine(name: str) -> Callable[[Path, Manifest, int | None], Engine]:
-    """Import an engine of the table; called with folder, manifest and threads, it loads a program.
 
-    Raises EngineMissingError if its package is not installed.
+def load_engine(
+    kind: str, name: str | None = None
+) -> Callable[[Path, Manifest, int | None], Engine]:
+    """Import the engine of the kind, or the one of that name among the kind's CHOICES.
+
+    Called with folder, manifest and threads, it loads a program. Raises OptionError for a name
+    that is no choice, and EngineMissingError if the engine's package is not installed.
     """
-    source = ENGINES[name]
+    choices = CHOICES.get(kind, {})
+    if name is not None and name not in choices:
+        known = f"known: {', '.join(choices)}" if choices else "which leaves no choice: name none"
+        raise OptionError(f"engine is {name!r}; the bundle is for {kind}, {known}")
+    source = ENGINES[kind] if name is None else choices[name]
     try:
         engine: Callable[[Path, Manifest, int | None], Engine] = getattr(
             import_module(source.module), source.name
         )
     except ImportError as error:
         raise EngineMissingError(
-            f"the bundle runs on {name}, which is not installed ({error}); "
-            f"pip install {source.package}"
+            f"the bundle runs on {source.package.partition('=')[0]}, which is not installed "
+            f"({error}); pip install {source.package}{source.instead}"
         ) from error
     return engine
 

@@ -43,7 +43,8 @@ class KvLayer:
 class Facts:
     """What a contender is; a step reads `weights_read_bytes` and what its caches hold.
 
-    label: tells contenders of one engine apart.
+    label: tells contenders of one engine apart. chunk: tokens of a step, at most. kv_type: how
+    caches hold keys and values.
     """
 
     engine: str
@@ -54,6 +55,9 @@ class Facts:
     context: int
     weights_read_bytes: int
     layers: tuple[KvLayer, ...]
+    model_type: str = ""
+    chunk: int = 0
+    kv_type: str = ""
 
     def kv_read_bytes(self, depth: int) -> int:
         """Bytes of keys and values that a step reads with `depth` tokens before it."""
@@ -106,6 +110,9 @@ class BundleRunner:
                 )
                 for shape in manifest.cache
             ),
+            model_type=_model_type(manifest),
+            chunk=manifest.limits.chunk,
+            kv_type=_kv_type(manifest),
         )
 
     def feed(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
@@ -138,8 +145,17 @@ def prepare_bundle(loading: Loading) -> Callable[[], Runner]:
 def _label(manifest: Manifest) -> str:
     """Engine, recipe, and how caches hold keys and values."""
     recipe = manifest.recipe
-    kinds = "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache))
-    return f"{manifest.engine} {recipe['name']} kv {kinds}"
+    return f"{manifest.engine} {recipe['name']} kv {_kv_type(manifest)}"
+
+
+def _model_type(manifest: Manifest) -> str:
+    """As llama-bench writes it: architecture, size, precision."""
+    model = manifest.model
+    return f"{model.model_type} {model.parameters / 1e9:.2f}B {manifest.recipe['name']}"
+
+
+def _kv_type(manifest: Manifest) -> str:
+    return "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache))
 
 
 def program_bytes(manifest: Manifest) -> int:
@@ -159,8 +175,9 @@ class RunnerSource:
 
 Prepare = Callable[[Loading], Callable[[], Runner]]
 
+# A row may name a package above this one: it is imported only when somebody asks for it.
 RUNNERS: Mapping[str, RunnerSource] = {
-    "bundle": RunnerSource(module="benchmarks.runner", name="prepare_bundle"),
+    "bundle": RunnerSource(module="export.bench.runner", name="prepare_bundle"),
     "llama.cpp": RunnerSource(module="benchmarks.peers.llama_cpp", name="prepare_llama"),
 }
 

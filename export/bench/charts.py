@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results import ContenderRow, Row, Spread
-from benchmarks.store import Measured
+from export.bench.results import ContenderRow, Row, Spread
+from export.bench.store import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

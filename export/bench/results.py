@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -197,39 +198,18 @@ def _row(
     case: Case, rounds: Sequence[Sample], settings: Settings, peer_median: float | None
 ) -> Row:
     shared, facts, rates = _contender_row(rounds), rounds[0].facts, _measured(case, rounds)
-    ts, read = spread(rates), _bytes_read(case, facts)
-    times_ns = [round(1e9 * (case.n_prompt + case.n_gen) / rate) for rate in rates]
+    ts, read = spread(rates), bytes_read(case, facts)
     return Row(
+        **case_columns(case, facts, rates),
         build_commit=settings.version,
-        build_number=0,
         cpu_info=settings.cpu,
-        gpu_info="",
         backends="CPU",
         model_filename=shared.model_filename,
-        model_type=facts.model_type,
-        model_size=facts.model_bytes,
-        model_n_params=facts.parameters,
-        n_batch=facts.chunk,
-        n_ubatch=facts.chunk,
         n_threads=shared.n_threads,
         cpu_mask=hex(sum(1 << cpu for cpu in settings.cpus)),
-        cpu_strict=False,
-        type_k=facts.kv_type,
-        type_v=facts.kv_type,
-        n_gpu_layers=0,
-        n_prompt=case.n_prompt,
-        n_gen=case.n_gen,
-        n_depth=case.n_depth,
         test_time=rounds[0].started,
-        avg_ns=round(float(np.mean(times_ns))),
-        stddev_ns=round(deviation(times_ns)),
         avg_ts=float(np.mean(rates)),
         stddev_ts=deviation(rates),
-        samples_ns=times_ns,
-        samples_ts=rates,
-        engine=facts.engine,
-        label=facts.label,
-        test=case.name,
         n_samples=len(rates),
         median_ts=ts.median,
         q1_ts=ts.q1,
@@ -241,7 +221,6 @@ def _row(
         rss_bytes=shared.rss_bytes.median,
         pss_bytes=shared.pss_bytes.median,
         private_dirty_bytes=shared.private_dirty_bytes.median,
-        bytes_read_per_token=read,
         share_of_bandwidth=_share(read, ts.median, settings.bandwidths, shared.n_threads),
         joules_per_token=_joules(case, rounds),
         top_celsius=_top_celsius(rounds),
@@ -249,12 +228,42 @@ def _row(
     )
 
 
+def case_columns(case: Case, facts: Facts, rates: Sequence[float]) -> dict[str, Any]:
+    """The columns of a Row that follow from these alone, whatever measured them."""
+    times_ns = [round(1e9 * (case.n_prompt + case.n_gen) / rate) for rate in rates]
+    return {
+        "build_number": 0,
+        "gpu_info": "",
+        "model_type": facts.model_type,
+        "model_size": facts.model_bytes,
+        "model_n_params": facts.parameters,
+        "n_batch": facts.chunk,
+        "n_ubatch": facts.chunk,
+        "cpu_strict": False,
+        "type_k": facts.kv_type,
+        "type_v": facts.kv_type,
+        "n_gpu_layers": 0,
+        "n_prompt": case.n_prompt,
+        "n_gen": case.n_gen,
+        "n_depth": case.n_depth,
+        "avg_ns": round(float(np.mean(times_ns))),
+        "stddev_ns": round(deviation(times_ns)),
+        "samples_ns": times_ns,
+        "samples_ts": list(rates),
+        "engine": facts.engine,
+        "label": facts.label,
+        "test": case.name,
+        "bytes_read_per_token": bytes_read(case, facts),
+    }
+
+
 def deviation(values: Sequence[float]) -> float:
     """Standard deviation of a sample, n - 1; 0 of a single value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def _bytes_read(case: Case, facts: Facts) -> int | None:
+def bytes_read(case: Case, facts: Facts) -> int | None:
+    """A token of `case`; None for prompts."""
     if not case.n_gen:
         return None
     return facts.weights_read_bytes + facts.kv_read_bytes(case.n_depth + case.n_gen // 2)
@@ -284,25 +293,28 @@ def language_rows(
     found: Sequence[Row], densities: Mapping[str, Sequence[Density]]
 ) -> list[LanguageRow]:
     """One row a bundle, count of threads and language, of the rates in `found`."""
-    keys = dict.fromkeys((row.model_filename, row.label, row.n_threads) for row in found)
-    made = []
-    for path, label, threads in keys:
-        mine = [row for row in found if (row.model_filename, row.n_threads) == (path, threads)]
-        prefill = next((row.median_ts for row in mine if row.n_prompt), None)
-        decode = next((row.median_ts for row in mine if row.n_gen), None)
-        for one in densities.get(path, ()):
-            per = one.characters_per_token
-            made.append(
-                LanguageRow(
-                    model_filename=path,
-                    label=label,
-                    n_threads=threads,
-                    code=one.code,
-                    name=one.name,
-                    characters_per_token=per,
-                    tokens_to_english=one.tokens_to_english,
-                    prefill_characters_per_s=prefill * per if prefill else None,
-                    decode_characters_per_s=decode * per if decode else None,
-                )
-            )
-    return made
+    groups: dict[tuple[str, str, int], list[Row]] = {}
+    for row in found:
+        groups.setdefault((row.model_filename, row.label, row.n_threads), []).append(row)
+    return [
+        _language_row(one, mine)
+        for mine in groups.values()
+        for one in densities.get(mine[0].model_filename, ())
+    ]
+
+
+def _language_row(one: Density, mine: Sequence[Row]) -> LanguageRow:
+    prefill = next((row.median_ts for row in mine if row.n_prompt), None)
+    decode = next((row.median_ts for row in mine if row.n_gen), None)
+    per = one.characters_per_token
+    return LanguageRow(
+        model_filename=mine[0].model_filename,
+        label=mine[0].label,
+        n_threads=mine[0].n_threads,
+        code=one.code,
+        name=one.name,
+        characters_per_token=per,
+        tokens_to_english=one.tokens_to_english,
+        prefill_characters_per_s=prefill * per if prefill else None,
+        decode_characters_per_s=decode * per if decode else None,
+    )

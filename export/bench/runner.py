@@ -92,28 +92,8 @@ class BundleRunner:
 
     @property
     def facts(self) -> Facts:
-        """As `Runner.facts`; counts the program's files, neither tokenizer nor reports."""
-        manifest, model = self._manifest, self._manifest.model
-        model_bytes = program_bytes(manifest)
-        return Facts(
-            engine=manifest.engine,
-            label=_label(manifest),
-            model_bytes=model_bytes,
-            parameters=model.parameters,
-            vocab_size=model.vocab_size,
-            context=manifest.limits.context,
-            weights_read_bytes=model_bytes,
-            layers=tuple(
-                KvLayer(
-                    window=model.window if shape.slots < manifest.limits.context else None,
-                    position_bytes=shape.position_bytes,
-                )
-                for shape in manifest.cache
-            ),
-            model_type=_model_type(manifest),
-            chunk=manifest.limits.chunk,
-            kv_type=_kv_type(manifest),
-        )
+        """As `Runner.facts`."""
+        return bundle_facts(self._manifest)
 
     def feed(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Runner.feed`."""
@@ -130,6 +110,31 @@ class BundleRunner:
         """
         start = max(0, len(ids) - self._manifest.limits.chunk)
         self.feed(ids[start:], start)
+
+
+def bundle_facts(manifest: Manifest) -> Facts:
+    """What a bundle is; counts the program's files, neither tokenizer nor reports."""
+    model = manifest.model
+    model_bytes = program_bytes(manifest)
+    return Facts(
+        engine=manifest.engine,
+        label=_label(manifest),
+        model_bytes=model_bytes,
+        parameters=model.parameters,
+        vocab_size=model.vocab_size,
+        context=manifest.limits.context,
+        weights_read_bytes=model_bytes,
+        layers=tuple(
+            KvLayer(
+                window=model.window if shape.slots < manifest.limits.context else None,
+                position_bytes=shape.position_bytes,
+            )
+            for shape in manifest.cache
+        ),
+        model_type=_model_type(manifest),
+        chunk=manifest.limits.chunk,
+        kv_type=_kv_type(manifest),
+    )
 
 
 def prepare_bundle(loading: Loading) -> Callable[[], Runner]:

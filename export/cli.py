@@ -54,6 +54,7 @@ _EXTRA = (
     "langcodes",
     "language_data",
     "fontTools",
+    "matplotlib",
 )
 
 app = typer.Typer(

@@ -205,9 +205,10 @@ def _line(
     if not values:
         return None
     low, high = min(value for _, value in values), max(value for _, value in values)
-    room = (high - low) or 1.0
+    base = 0.0 if attribute == "hz" else low  # a frequency is seen as a share of the highest
+    room = (high - base) or 1.0
     points = " ".join(
-        f"{_WIDTH * at / seconds:.1f},{_HEIGHT - 8 - (_HEIGHT - 16) * (value - low) / room:.1f}"
+        f"{_WIDTH * at / seconds:.1f},{_HEIGHT - 8 - (_HEIGHT - 16) * (value - base) / room:.1f}"
         for at, value in values
     )
     return _Line(

@@ -61,10 +61,12 @@ class Facts:
 
     def kv_read_bytes(self, depth: int) -> int:
         """Bytes of keys and values that a step reads with `depth` tokens before it."""
-        return sum(
-            layer.position_bytes * min(depth + 1, layer.window or depth + 1)
-            for layer in self.layers
-        )
+        return kv_read_bytes(self.layers, depth)
+
+
+def kv_read_bytes(layers: Sequence[KvLayer], depth: int) -> int:
+    """Bytes of keys and values that a step reads with `depth` tokens before it."""
+    return sum(layer.position_bytes * min(depth + 1, layer.window or depth + 1) for layer in layers)
 
 
 class Runner(Protocol):

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from export.bench.results import LanguageRow, Row
+from export.bench.results import LanguageRow, Row, spread
 from export.bench.store import FORMAT, FORMAT_VERSION
 from export.bench.watch import LogRow
 from export.errors import BenchError
@@ -85,6 +84,7 @@ def _llama_bench(path: Path, raw: Sequence[Mapping[str, Any]]) -> ResultFile:
     rows = []
     for one in raw:
         rates = one["samples_ts"] or [one["avg_ts"]]
+        found = spread(rates)
         prompt, written, depth = one["n_prompt"], one["n_gen"], one.get("n_depth", 0)
         names = [f"pp{prompt}"] * bool(prompt) + [f"tg{written}"] * bool(written)
         extra = {
@@ -92,9 +92,9 @@ def _llama_bench(path: Path, raw: Sequence[Mapping[str, Any]]) -> ResultFile:
             "n_depth": depth,
             "label": f"llama.cpp {one['model_type']}",
             "engine": "llama.cpp",
-            "median_ts": median(rates),
-            "q1_ts": min(rates),
-            "q3_ts": max(rates),
+            "median_ts": found.median,
+            "q1_ts": found.q1,
+            "q3_ts": found.q3,
             "n_samples": len(rates),
         }
         rows.append(_checked({**one, **extra}))

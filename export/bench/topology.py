@@ -61,7 +61,7 @@ def read_clusters(root: Path, allowed: Sequence[int]) -> tuple[Cluster, ...]:
         )
         for (capacity, hz, part), cpus in kinds.items()
     ]
-    return tuple(sorted(clusters, key=_speed, reverse=True))
+    return tuple(sorted(clusters, key=_order, reverse=True))
 
 
 def big_clusters(clusters: Sequence[Cluster]) -> tuple[Cluster, ...]:
@@ -95,6 +95,10 @@ def core_count(clusters: Sequence[Cluster], cpus: Sequence[int]) -> int:
 def _speed(cluster: Cluster) -> float:
     """Capacity where the kernel knows it, else frequency; equal where it knows neither."""
     return cluster.capacity or cluster.max_hz or 1.0
+
+
+def _order(cluster: Cluster) -> tuple[float, float]:
+    return _speed(cluster), cluster.max_hz or 0.0
 
 
 def _ranges(text: str) -> Iterator[int]:

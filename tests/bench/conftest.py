@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from export.options import ExportOptions
+from export.pipeline import export_bundle
+from tests.conftest import NANO
+
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
 CONFIG = """
 Port {port}
@@ -75,3 +79,12 @@ def _wait_until_open(port: int, process: "subprocess.Popen[bytes]", log: Path) -
                 return
         time.sleep(0.1)
     pytest.skip("sshd does not listen after 10 s")
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model as an ONNX bundle, rounded and not verified: what it says does not matter."""
+    target = tmp_path_factory.mktemp("bench") / "nano"
+    options = ExportOptions(recipe="int4", chunk=64, calibrate=False, verify=False)
+    export_bundle(NANO, target, options)
+    return target

@@ -141,7 +141,7 @@ def test_ten_kills_lose_no_finished_result(sshd: Sshd, bundle: Path, tmp_path: P
         with (
             (tmp_path / "errors").open("w+") as errors,
             subprocess.Popen(
-                words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=errors
+                words, start_new_session=True, stdout=errors, stderr=errors
             ) as process,
         ):
             wanted = min(len(known) + chance.choice((0, 0, 1)), ROUNDS - 1)

@@ -61,7 +61,7 @@ def test_the_page_of_the_api_is_that_of_the_code() -> None:
     assert written == page(), "python -m runtime.api_page > docs/api.md"
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/run.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/run.md", "docs/boards.md"])
 def test_links_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):

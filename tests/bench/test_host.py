@@ -139,10 +139,8 @@ def test_ten_kills_lose_no_finished_result(sshd: Sshd, bundle: Path, tmp_path: P
     known: list[object] = []
     for kill in range(KILLS):
         with (
-            (tmp_path / "errors").open("w+") as errors,
-            subprocess.Popen(
-                words, start_new_session=True, stdout=errors, stderr=errors
-            ) as process,
+            (tmp_path / "errors").open("w+") as log,
+            subprocess.Popen(words, start_new_session=True, stdout=log, stderr=log) as process,
         ):
             wanted = min(len(known) + chance.choice((0, 0, 1)), ROUNDS - 1)
             while len(samples(out)) < wanted:

@@ -14,7 +14,10 @@ import pytest
 
 from export.options import ExportOptions
 from export.pipeline import export_bundle
+from tests.cli.conftest import command
 from tests.conftest import NANO
+
+__all__ = ["command"]
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
 CONFIG = """

@@ -8,9 +8,7 @@ import pytest
 
 from tests.bench.made_results import write_all
 from tests.bench.test_results import APP_REPORT, APP_ROW
-from tests.cli.conftest import Command, command
-
-__all__ = ["command"]
+from tests.cli.conftest import Command
 
 SMALL = ("--prompts", "8,16", "--contexts", "0,64,9000", "--tokens", 2, "--cooldown", 0)
 ADB = """#!{python}

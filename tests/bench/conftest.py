@@ -12,10 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from export.options import ExportOptions
-from export.pipeline import export_bundle
 from tests.cli.conftest import command
-from tests.conftest import NANO
 
 __all__ = ["command"]
 
@@ -87,7 +84,10 @@ def _wait_until_open(port: int, process: "subprocess.Popen[bytes]", log: Path) -
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small model as an ONNX bundle, rounded and not verified: what it says does not matter."""
+    from export.options import ExportOptions
+    from export.pipeline import export_bundle
+
     target = tmp_path_factory.mktemp("bench") / "nano"
     options = ExportOptions(recipe="int4", chunk=64, calibrate=False, verify=False)
-    export_bundle(NANO, target, options)
+    export_bundle(Path(__file__).parents[1] / "assets" / "nano", target, options)
     return target

@@ -18,8 +18,8 @@ from export.bench.store import load
 from export.errors import AdbError, BenchError
 from export.texts import evaluation_texts
 from tests.bench.made_results import DENSITIES, FACTS, write_all
-from tests.conftest import NANO
 
+NANO = Path(__file__).parents[1] / "assets" / "nano"
 APP_ROW = {
     "model_filename": "aya-onnx", "engine": "onnx", "label": "onnx int4", "backends": "CPU",
     "model_size": 1, "model_n_params": 1, "n_threads": 4, "n_prompt": 0, "n_gen": 64,

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge, le
 
-from benchmarks.charts import names
-from benchmarks.results import Row
-from benchmarks.store import Measured
+from export.bench.charts import names
+from export.bench.results import Row
+from export.bench.store import Measured
 
 _PREFILL = 512  # tokens of the prompt that the bar is for
 _DECODE_BARS: Mapping[str, float] = {"onnx": 1.15, "executorch": 1.25}

@@ -23,8 +23,8 @@ from rich.table import Table
 
 from benchmarks.frontier import frontier_kl
 from benchmarks.peers.llama_cpp import QUANTIZED_TYPES, LlamaRunner, convert
-from benchmarks.runner import Loading
 from export.backends import BACKENDS, find_backend
+from export.bench.runner import Loading
 from export.checkpoint import open_checkpoint
 from export.errors import ExportError
 from export.options import CalibrationOptions, ExportOptions

@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from benchmarks.bars import judge, judged_threads
-from benchmarks.charts import names, plot_results
-from benchmarks.contender import ANSWER_TOKENS
-from benchmarks.options import LONG_PROMPT, SpeedOptions
-from benchmarks.results import ContenderRow, Row, Spread
-from benchmarks.store import Measured, StoreError, load
+from export.bench.charts import names, plot_results
+from export.bench.contender import ANSWER_TOKENS
+from export.bench.options import LONG_PROMPT, SpeedOptions
+from export.bench.results import ContenderRow, Row, Spread
+from export.bench.store import Measured, StoreError, load
 
 _RANDOM_WEIGHTS = (
     "**Weights are random**: a synthetic checkpoint of full size, which `benchmarks.synthetic` "

@@ -15,6 +15,13 @@ import typer
 
 from export.cli_bench import bench
 from export.cli_chat import chat
+from export.cli_devices import (
+    DeviceName,
+    plan_bundle,
+    prediction_json,
+    print_prediction,
+    print_sizes,
+)
 from export.cli_doctor import doctor
 from export.cli_languages import Keep, Languages, VocabularyTexts, variants, vocabulary_options
 from export.cli_options import EngineName
@@ -55,6 +62,7 @@ _EXTRA = (
     "langcodes",
     "language_data",
     "fontTools",
+    "matplotlib",
 )
 
 app = typer.Typer(
@@ -234,15 +242,18 @@ def plan(
     keep: Keep = None,
     texts: VocabularyTexts = None,
     verify: Verify = True,
+    device: DeviceName = None,
     as_json: Json = False,
 ) -> None:
-    """Estimate bytes on disk, on the device and of the export; no work is done.
+    """Estimate bytes on disk, on the device and of the export; SRC may be a bundle.
 
-    Example: tinyaya-export plan tiny-aya-global --recipe int4 --context 4096
+    Example: tinyaya-export plan tiny-aya-global --recipe int4 --context 4096 --device pi5
     """
+    if (source / "manifest.json").exists():
+        return plan_bundle(source, device, as_json=as_json)
     from export.backends import BACKENDS, find_backend
     from export.checkpoint import open_checkpoint
-    from export.plan import plan_export
+    from export.plan import device_needs, plan_export
     from export.terminal import shown_progress
     from export.vocabulary import trimmed
 
@@ -261,13 +272,15 @@ def plan(
     limits = options.limits(checkpoint.config.max_context)
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {name: asdict(plan_export(checkpoint, options, find_backend(name))) for name in names}
+    needs = {name: device_needs(checkpoint, options, find_backend(name)) for name in names}
     if as_json:
-        print_json(plans if backend == "both" else plans[backend])
-        return
+        found = {name: plans[name] | prediction_json(device, needs[name]) for name in names}
+        return print_json(found if backend == "both" else found[backend])
     for name, estimates in plans.items():
         print(f"{name}, {recipe}, context {limits.context}, chunk {limits.chunk}:")
-        for key, count in estimates.items():
-            print(f"  {key.removesuffix('_bytes').replace('_', ' '):<14} {count / 1e6:>10.1f} MB")
+        print_sizes(estimates)
+        print_prediction(device, needs[name])
+    return None
 
 
 @app.command()

@@ -1,50 +1,142 @@
-"""The command of the command line that measures a bundle on a phone; see `cli`."""
+"""The command that measures bundles here, on a board or on a phone, and compares; see `cli`."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from export.cli_quality import BundleFolder, Json, print_json
+from export.cli_quality import Json, print_json
+
+if TYPE_CHECKING:
+    from export.bench.run import BenchRequest
+
+_Paths = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Bundle folders; with --compare, results.")
+]
+_Host = Annotated[
+    str | None,
+    typer.Option(metavar="USER@HOST", help="Copy all there by ssh and rsync, and measure there."),
+]
+_File = typer.Option(metavar="FILE")
 
 
 def bench(
-    bundle: BundleFolder,
-    adb: Annotated[
-        bool, typer.Option("--adb", help="On the phone that adb sees, with the Android demo app.")
-    ] = False,
+    paths: _Paths,
+    host: _Host = None,
+    adb: Annotated[bool, typer.Option("--adb", help="On the phone that adb sees.")] = False,
     prompts: Annotated[str, typer.Option(help="Lengths of prompts to read.")] = "128,512",
-    depths: Annotated[str, typer.Option(help="Contexts after which to write.")] = "128,2000",
-    decode: Annotated[int, typer.Option(help="Tokens to write.")] = 64,
+    contexts: Annotated[
+        str, typer.Option("--contexts", "--depths", help="Contexts after which to write.")
+    ] = "128,2000",
+    tokens: Annotated[int, typer.Option("--tokens", "--decode", help="Tokens to write.")] = 64,
+    threads: Annotated[
+        str | None, typer.Option(help="CPU threads; each is measured.", show_default="one a core")
+    ] = None,
+    cores: Annotated[str, typer.Option(help="big, all, or numbers such as 4-7.")] = "big",
     rounds: Annotated[int, typer.Option(help="Of all of them, in changing order.")] = 5,
-    cooldown: Annotated[int, typer.Option(help="Seconds between two measurements.")] = 10,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the report.")] = None,
+    cooldown: Annotated[float, typer.Option(help="Seconds between two, longer while hot.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of ids and of the order.")] = 0,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Results, round by round.")] = Path(
+        "bench.json"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out, if any.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace --out.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Measure nothing; compare results.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a table.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw bars.")] = None,
+    ssh: Annotated[str, typer.Option(help="With --host: the program, with options.")] = "ssh",
+    python: Annotated[
+        str | None, typer.Option(help="With --host: there.", show_default="one that is made")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the speed of a bundle on a phone.
+    """Measure how fast bundles run, here, on a board or on a phone; compare machines.
 
-    Example: tinyaya-export bench aya/onnx --adb --out phone.json
+    Example: tinyaya-export bench aya/onnx --host user@pi --out pi.json
+    Example: tinyaya-export bench --compare pi.json phone.json --html speed.html
     """
+    from export.bench.host import HostOptions
+    from export.bench.run import BenchRequest, check_targets
+    from export.errors import BenchError
+
+    if sum((adb, compare, host is not None)) > 1 or (plot and (adb or compare)):
+        raise BenchError(
+            "--adb, --host and --compare exclude each other, and --plot is of what this machine or "
+            "a host measures; leave out all but one"
+        )
+    check_targets((out, html, csv), plot)
+    if compare:
+        return _write(paths, html, csv, as_json=as_json)
+    request = BenchRequest(
+        bundles=tuple(paths),
+        prompts=prompts,
+        contexts=contexts,
+        tokens=tokens,
+        threads=threads,
+        cores=cores,
+        rounds=rounds,
+        cooldown_s=cooldown,
+        seed=seed,
+        host=HostOptions(address=host, ssh=ssh, python=python) if host else None,
+    )
+    if adb:
+        _measure_phone(request, out)
+    else:
+        _measure(request, out, plot, resume=resume, force=force)
+    return _write([out], html, csv, as_json=as_json)
+
+
+def _measure(
+    request: "BenchRequest", out: Path, plot: Path | None, *, resume: bool, force: bool
+) -> None:
+    from export.bench.charts import plot_results
+    from export.bench.measure import Keeping
+    from export.bench.run import run_bench
+    from export.terminal import shown_progress
+
+    with shown_progress() as progress:
+        keeping = Keeping(out=out, resumed=resume, force=force)
+        measured = run_bench(request, keeping, progress)
+    if plot:
+        plot_results(measured, plot)
+
+
+def _measure_phone(request: "BenchRequest", out: Path) -> None:
     from export.adb_bench import PhoneBenchOptions, bench_on_phone
+    from export.bench.phone import phone_results
     from export.errors import AdbError
 
-    if not adb:
-        raise AdbError("expected --adb; on this machine, use python -m benchmarks.speed")
+    if len(request.bundles) != 1:
+        raise AdbError("the app measures one bundle at a time; expected one")
+    bundle = request.bundles[0]
     options = PhoneBenchOptions(
-        prompts=prompts, depths=depths, decode=decode, rounds=rounds, cooldown=cooldown
+        prompts=request.prompts,
+        depths=request.contexts,
+        decode=request.tokens,
+        rounds=request.rounds,
+        cooldown=round(request.cooldown_s),
+        seed=request.seed,
     )
-    report = bench_on_phone(bundle, options)
-    if out is not None:
-        out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    report = phone_results(bench_on_phone(bundle, options), bundle)
+    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _write(paths: list[Path], html: Path | None, csv: Path | None, *, as_json: bool) -> None:
+    """Read results again, as anybody would, and show them."""
+    from export.bench.charts import print_files
+    from export.bench.compare import write_comparison
+    from export.bench.result_files import read_results, write_csv
+
+    found = [read_results(path) for path in paths]
+    if html:
+        write_comparison(html, found)
+    if csv:
+        write_csv(csv, found)
     if as_json:
-        return print_json(report)
-    print(" ".join(str(value) for value in report["device"].values()))
-    for row in report["rows"]:
-        print(
-            f"{row['test']}: {row['median_ts']:.1f} tokens/s "
-            f"[{row['q1_ts']:.1f}, {row['q3_ts']:.1f}], "
-            f"first token after {row['ttft_ms']:.0f} ms, {row['rss_bytes'] / 1e6:.0f} MB, "
-            f"{row['battery_celsius']:.0f} degrees"
-        )
-    return None
+        print_json([json.loads(path.read_text(encoding="utf-8")) for path in paths])
+    else:
+        print_files(found)

@@ -11,6 +11,8 @@ ExportError
 ├── TargetError           the target exists, is read-only or has no room
 ├── OutOfMemoryError      memory ran out in the middle of the work
 ├── AdbError              adb, the phone or the app on it did not do what was asked
+├── BenchError            a benchmark cannot be run, or a bundle did not run in it
+│   └── HostError         the machine that ssh leads to did not do what was asked
 ├── MissingExtraError     a package of the extra `export` is not installed
 └── ParityError           the program does not compute what the quantized model computes
 """
@@ -58,6 +60,14 @@ class OutOfMemoryError(ExportError):
 
 class AdbError(ExportError):
     """adb, the phone or the app on it did not do what was asked."""
+
+
+class BenchError(ExportError):
+    """A benchmark cannot be run, or a bundle did not run in it."""
+
+
+class HostError(BenchError):
+    """The machine that ssh leads to did not do what was asked."""
 
 
 class MissingExtraError(ExportError):

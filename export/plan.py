@@ -8,11 +8,13 @@ from math import prod
 from pathlib import Path
 
 from export.backends import Backend
+from export.bench.runner import KvLayer
 from export.checkpoint import Checkpoint
 from export.decoder.cache import cache_slots
 from export.decoder.config import AttentionConfig, DecoderConfig
 from export.decoder.model import tensor_shapes
 from export.decoder.reference import BLOCK_VALUES
+from export.devices import Needs
 from export.errors import OptionsError
 from export.options import ExportOptions, Limits
 from export.preamble import find_preamble, longest_preamble
@@ -85,6 +87,25 @@ def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend
         quantize_peak_bytes=stages["quantize"],
         lower_peak_bytes=stages["lower"],
         verify_peak_bytes=stages["verify"],
+    )
+
+
+def device_needs(checkpoint: Checkpoint, options: ExportOptions, backend: Backend) -> Needs:
+    """What the bundle will need on a device: its memory, and what a step reads."""
+    config, recipe = checkpoint.config, options.find_recipe()
+    limits = options.limits(config.max_context)
+    plan = plan_export(checkpoint, options, backend)
+    return Needs(
+        memory_bytes=plan.device_peak_bytes,
+        weights_read_bytes=plan.weights_bytes,
+        context=limits.context,
+        layers=tuple(
+            KvLayer(
+                window=layer.window if cache_slots(layer, limits) < limits.context else None,
+                position_bytes=_position_bytes(layer, recipe),
+            )
+            for layer in config.layers
+        ),
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.runner import Facts, KvLayer, Loading, Runner
+from export.bench.runner import Facts, KvLayer, Loading, Runner
 from runtime import OptionError, ProgramError
 
 # llama.cpp's own formats; those of FLOAT_TYPES in `gguf_file` are written without it.
@@ -85,6 +85,9 @@ class LlamaRunner:
             vocab_size=self._vocab_size,
             context=llama_cpp.llama_n_ctx(self._context),
             weights_read_bytes=size,
+            model_type=f"cohere2 {self._kind()}",
+            chunk=_BATCH,
+            kv_type="f16",
             layers=tuple(
                 KvLayer(
                     window=window if (index + 1) % _GLOBAL_EVERY else None, position_bytes=position

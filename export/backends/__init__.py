@@ -76,6 +76,23 @@ class Backend(Protocol):
         """Bytes on disk of one weight."""
 
 
+FOOTPRINTS = {
+    "onnx": Footprint(
+        graph_bytes=32_000,
+        engine_bytes=80_000_000,
+        resident_share=1.21,
+        export_bytes=475_000_000,
+        export_share=2.0,
+    ),
+    "executorch": Footprint(
+        graph_bytes=64_000,
+        engine_bytes=400_000_000,
+        resident_share=0.94,
+        export_bytes=580_000_000,
+        export_share=3.15,
+    ),
+}
+
 BACKENDS = {"onnx": "export.backends.onnx", "executorch": "export.backends.executorch"}
 
 

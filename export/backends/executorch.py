@@ -26,7 +26,7 @@ from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEv
 from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401  registers llama::
 from torch import Tensor, nn
 
-from export.backends import Footprint, Program
+from export.backends import FOOTPRINTS, Program
 from export.backends.placeholders import fill_placeholders, placeholder
 from export.backends.runner_methods import runner_methods
 from export.backends.shared_segments import share_segments
@@ -304,13 +304,7 @@ class ExecuTorchBackend:
     """The row `executorch` of BACKENDS."""
 
     name = "executorch"
-    footprint = Footprint(
-        graph_bytes=64_000,
-        engine_bytes=400_000_000,
-        resident_share=0.94,
-        export_bytes=580_000_000,
-        export_share=3.15,
-    )
+    footprint = FOOTPRINTS["executorch"]
 
     def traceable(
         self, model: QuantizedModel[DecoderConfig], limits: Limits, preamble: int = 0

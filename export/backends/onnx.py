@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.ops import symbolic, symbolic_multi_out
 
-from export.backends import Footprint, Program
+from export.backends import FOOTPRINTS, Program
 from export.backends.genai_config import genai_config
 from export.decoder.activations import Rounding, add_planes, int8_blocks, planes
 from export.decoder.cache import cache_slots, is_ring
@@ -245,13 +245,7 @@ class OnnxBackend:
     """The row `onnx` of BACKENDS."""
 
     name = "onnx"
-    footprint = Footprint(
-        graph_bytes=32_000,
-        engine_bytes=80_000_000,
-        resident_share=1.21,
-        export_bytes=475_000_000,
-        export_share=2.0,
-    )
+    footprint = FOOTPRINTS["onnx"]
 
     def traceable(
         self, model: QuantizedModel[DecoderConfig], limits: Limits, preamble: int = 0

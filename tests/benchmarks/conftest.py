@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from benchmarks.contender import Sample
-from benchmarks.machine import Bandwidth, Machine
-from benchmarks.memory import Memory
-from benchmarks.runner import Facts, KvLayer
+from export.bench.contender import Sample
+from export.bench.machine import Bandwidth, Machine
+from export.bench.memory import Memory
+from export.bench.runner import Facts, KvLayer
 
 FACTS = Facts(
     engine="onnx",

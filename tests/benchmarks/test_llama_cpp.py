@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.options import SpeedOptions
-from benchmarks.runner import Loading
-from benchmarks.speed import run_job
+from export.bench.local import run_job
+from export.bench.options import SpeedOptions
+from export.bench.runner import Loading
 from export.checkpoint import Checkpoint
 from export.decoder.reference import reference_logits
 from export.parity import float_model

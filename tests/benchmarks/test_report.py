@@ -9,11 +9,11 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks.bars import judge
-from benchmarks.contender import Job, Sample
-from benchmarks.options import SpeedOptions
 from benchmarks.report import render, report
-from benchmarks.speed import measure_speed
-from benchmarks.store import Measured, StoreError, continued, load, save
+from export.bench.contender import Job, Sample
+from export.bench.measure import measure_speed
+from export.bench.options import SpeedOptions
+from export.bench.store import Measured, StoreError, continued, load, save
 from export.progress import Silent
 from tests.benchmarks.conftest import FACTS, MACHINE, sample
 
@@ -50,7 +50,7 @@ class KilledError(Exception):
 @pytest.fixture(autouse=True)
 def _contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = type("M", (), {"limits": type("L", (), {"context": 8192})})
-    monkeypatch.setattr("benchmarks.options.read_manifest", lambda folder: manifest)
+    monkeypatch.setattr("export.bench.options.read_manifest", lambda folder: manifest)
 
 
 @pytest.fixture

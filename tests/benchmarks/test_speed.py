@@ -11,37 +11,103 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.contender import Case, Job, read_sample
-from benchmarks.machine import read_bandwidth
-from benchmarks.memory import populate_memory, read_memory
-from benchmarks.options import SpeedOptions, shuffled
-from benchmarks.results import Settings, contender_rows, group, rows, spread
-from benchmarks.runner import BundleRunner, Loading, find_prepare
-from benchmarks.speed import ContenderError, run_job, speed
+from benchmarks.speed import speed
+from export.bench.contender import Case, Job, read_sample
+from export.bench.local import run_job
+from export.bench.machine import read_bandwidth
+from export.bench.memory import populate_memory, read_memory
+from export.bench.options import SpeedOptions, shuffled
+from export.bench.results import Settings, contender_rows, group, rows, spread
+from export.bench.runner import BundleRunner, Loading, find_prepare
+from export.errors import BenchError
 from runtime import read_manifest
 from tests.benchmarks.conftest import MACHINE, sample
 
 PROMPT, STEPS = Case(n_prompt=512), Case(n_gen=16, n_depth=4000)
-LLAMA_BENCH = {
-    *("model_filename", "model_size", "model_n_params", "n_prompt", "n_gen", "n_depth"),
-    *("n_threads", "avg_ts", "stddev_ts", "samples_ts", "backends", "test"),
-}
-OURS = {
-    *(
-        "engine",
-        "label",
-        "n_samples",
-        "median_ts",
-        "q1_ts",
-        "q3_ts",
-        "ratio",
-        "load_ms",
-        "ttft_ms",
-        "rss_bytes",
-    ),
-    *("pss_bytes", "private_dirty_bytes", "imports_rss_bytes"),
-    *("bytes_read_per_token", "share_of_bandwidth"),
-}
+# test::get_fields of llama.cpp's tools/llama-bench/llama-bench.cpp, and what its JSON adds.
+LLAMA_BENCH = [
+    "build_commit",
+    "build_number",
+    "cpu_info",
+    "gpu_info",
+    "backends",
+    "model_filename",
+    "model_type",
+    "model_size",
+    "model_n_params",
+    "n_batch",
+    "n_ubatch",
+    "n_threads",
+    "cpu_mask",
+    "cpu_strict",
+    "poll",
+    "type_k",
+    "type_v",
+    "n_gpu_layers",
+    "n_cpu_moe",
+    "split_mode",
+    "main_gpu",
+    "no_kv_offload",
+    "flash_attn",
+    "devices",
+    "tensor_split",
+    "tensor_buft_overrides",
+    "load_mode",
+    "embeddings",
+    "no_op_offload",
+    "no_host",
+    "fit_target",
+    "fit_min_ctx",
+    "n_prompt",
+    "n_gen",
+    "n_depth",
+    "test_time",
+    "avg_ns",
+    "stddev_ns",
+    "avg_ts",
+    "stddev_ts",
+    "samples_ns",
+    "samples_ts",
+]
+NOT_OURS = [
+    "poll",
+    "n_cpu_moe",
+    "split_mode",
+    "main_gpu",
+    "no_kv_offload",
+    "flash_attn",
+    "devices",
+    "tensor_split",
+    "tensor_buft_overrides",
+    "load_mode",
+    "embeddings",
+    "no_op_offload",
+    "no_host",
+    "fit_target",
+    "fit_min_ctx",
+]
+OURS = [
+    "engine",
+    "label",
+    "test",
+    "n_samples",
+    "median_ts",
+    "q1_ts",
+    "q3_ts",
+    "ratio",
+    "load_ms",
+    "ttft_ms",
+    "imports_rss_bytes",
+    "rss_bytes",
+    "pss_bytes",
+    "private_dirty_bytes",
+    "bytes_read_per_token",
+    "share_of_bandwidth",
+    "joules_per_token",
+    "top_celsius",
+    "throttled",
+]
+COLUMNS = [*(name for name in LLAMA_BENCH if name not in NOT_OURS), *OURS]
 
 
 def job(path: object, kind: str = "bundle", *cases: Case) -> Job:
@@ -129,7 +195,9 @@ def test_tests_of_some_rounds_say_how_many() -> None:
 def test_columns_are_llama_benchs_and_ours() -> None:
     settings = Settings(cases=(PROMPT,), peer=None, bandwidths={2: 1e3})
     (row,) = rows({("a", 2): [sample("a", {"pp512": 3.0})]}, settings)
-    assert set(asdict(row)) == LLAMA_BENCH | OURS
+    assert list(asdict(row)) == COLUMNS
+    assert row.samples_ns == [round(1e9 * 512 / 3)]
+    assert row.avg_ns == row.samples_ns[0]
 
 
 def test_memory_is_the_median_of_the_rounds() -> None:
@@ -159,7 +227,7 @@ def test_populated_pages_are_the_processs_own() -> None:
 
 
 def test_failed_process_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(ContenderError, match=r"failed \(1\): .*manifest\.json is missing"):
+    with pytest.raises(BenchError, match=r"failed \(1\): .*manifest\.json is missing"):
         run_job(job(tmp_path))
 
 
@@ -167,7 +235,7 @@ def test_bundle_process_does_not_load_torch(bundles: Mapping[str, Path]) -> None
     found = run_job(job(bundles["onnx"], "bundle", Case(n_prompt=4), Case(n_gen=2, n_depth=2000)))
     assert found.memory.rss_bytes < 150e6  # torch alone takes more
     assert found.rates.keys() == {"pp4"}
-    assert found.skipped == {"tg2 @ d2000": "needs 2002 positions, the context is 1024"}
+    assert found.skipped == {"tg2 @ d2000": "needs 2004 positions, the context is 1024"}
 
 
 @pytest.mark.parametrize("engine", ["onnx", "executorch"])
@@ -243,7 +311,7 @@ def invoke(*arguments: object) -> str:
 def test_whole_benchmark(
     bundles: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.speed.describe_machine", lambda threads: MACHINE)
+    monkeypatch.setattr("export.bench.local.measure_bandwidths", lambda *_: MACHINE.bandwidths)
     out = tmp_path / "results.json"
     folders = [part for folder in bundles.values() for part in ("--bundle", folder)]
     sizes = ("--prompts", "8,70", "--contexts", "0,150,4000", "--rounds", 2, "--tokens", 3)
@@ -254,7 +322,7 @@ def test_whole_benchmark(
     assert {row["n_threads"] for row in result["results"]} == {1, 2}
     assert {row["engine"] for row in result["results"]} == {"onnx", "executorch"}
     for row in result["results"]:
-        assert set(row) == LLAMA_BENCH | OURS
+        assert list(row) == COLUMNS
         assert len(row["samples_ts"]) == 2
         assert 0 < row["q1_ts"] <= row["median_ts"] <= row["q3_ts"]
         assert (row["share_of_bandwidth"] is None) == bool(row["n_prompt"])

@@ -77,6 +77,19 @@ def test_chat_and_doctor_need_nothing_more(thin: Run, bundles: Mapping[str, Path
     assert thin("tinyaya-export", "chat", bundles["onnx"]).returncode == 0  # no lines, no answers
 
 
+def test_bench_and_plan_need_nothing_more(thin: Run, bundles: Mapping[str, Path]) -> None:
+    small = ("--prompts", 8, "--contexts", 0, "--tokens", 2, "--rounds", 1, "--cooldown", 0)
+    files = ("--out", "b.json", "--html", "b.html", "--csv", "b.csv", "--json")
+    found = thin("tinyaya-export", "bench", bundles["onnx"], *small, *files)
+    assert found.returncode == 0, found.stderr
+    (result,) = json.loads(found.stdout)
+    assert [row["test"] for row in result["results"]] == ["pp8", "tg2"]
+    plot = thin("tinyaya-export", "bench", bundles["onnx"], "--plot", "b.png")
+    assert "--plot needs the package matplotlib" in plot.stderr
+    planned = thin("tinyaya-export", "plan", bundles["onnx"], "--device", "pi5")
+    assert "predicted, not measured" in planned.stdout
+
+
 @pytest.mark.parametrize(
     ("command", "options", "package"),
     [("serve", (), "tinyaya-export[serve]"), ("run", ("--prompt", "x", "--regex", "a"), "llguid")],

@@ -1,25 +1,28 @@
 """One contender, measured once in a fresh process: a Job as JSON in, a Sample as JSON out.
 
-Usage: python -m benchmarks.contender JOB; benchmarks.speed starts it. The order is fixed:
+Usage: python -m export.bench.contender JOB; `export.bench.local` starts it. The order is fixed:
 imports, load, first prompt cold (time to first token), a short answer (then memory), prefill,
-decode at each depth.
+decode at each depth. The first prompt, the answer and WARM_STEPS before each decode warm it up.
 """
 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
 
-from benchmarks.memory import Memory, populate_memory, read_memory
-from benchmarks.runner import Facts, KvLayer, Loading, Runner, find_prepare
+from export.bench.memory import Memory, populate_memory, read_memory
+from export.bench.runner import Facts, KvLayer, Loading, Runner, find_prepare
+from export.bench.watch import Conditions, Span, parse_conditions
 
 ANSWER_TOKENS = 64  # generated before memory is read
+WARM_STEPS = 2  # of each decode, not timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +45,16 @@ class Case:
     @property
     def positions(self) -> int:
         """How many the context must hold."""
-        return self.n_prompt + self.n_gen + self.n_depth
+        warm = WARM_STEPS if self.n_gen else 0
+        return self.n_prompt + self.n_gen + self.n_depth + warm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What to measure; kind: a row of RUNNERS; context: None leaves it to the contender.
 
-    states: folder that later jobs on the same file find too; see `Loading`.
+    states: folder that later jobs on the same file find too; see `Loading`. cpus: to run on, none:
+    all. cooldown_s: rest before it, and longer, while the processor is hotter than cool_celsius.
     """
 
     kind: str
@@ -59,6 +64,9 @@ class Job:
     seed: int
     cases: tuple[Case, ...]
     states: str | None = None
+    cpus: tuple[int, ...] = ()
+    cooldown_s: float = 0.0
+    cool_celsius: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +75,8 @@ class Sample:
 
     load_ms: without imports. memory: after the first prompt and ANSWER_TOKENS steps;
     memory_before: after imports, before loading, so that what Python and an engine's packages take
-    can be told from the model.
+    can be told from the model. spans: when each test ran. started: date and time in UTC.
+    conditions: what the machine was like meanwhile; None where nobody watched it.
     """
 
     path: str
@@ -79,10 +88,14 @@ class Sample:
     memory_before: Memory
     rates: Mapping[str, float]
     skipped: Mapping[str, str]
+    spans: Mapping[str, Span] = field(default_factory=dict)
+    started: str = ""
+    conditions: Conditions | None = None
 
 
 def measure(job: Job) -> Sample:
     """Load the contender and measure it; the first case must be a prompt that fits."""
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     states = Path(job.states) if job.states else None
     loading = Loading(path=Path(job.path), context=job.context, threads=job.threads, states=states)
     load = find_prepare(job.kind)(loading)
@@ -100,6 +113,7 @@ def measure(job: Job) -> Sample:
         runner.feed(_ids(rng, facts, 1), position)
     memory = read_memory()
     cases = [case for case in job.cases if case.name not in skipped]
+    timed = _timed(runner, cases, rng)
     return Sample(
         path=job.path,
         threads=job.threads,
@@ -108,8 +122,10 @@ def measure(job: Job) -> Sample:
         ttft_ms=ttft_ms,
         memory=memory,
         memory_before=before,
-        rates=_rates(runner, cases, rng),
+        rates={name: rate for name, (rate, _) in timed.items()},
         skipped=skipped,
+        spans={name: span for name, (_, span) in timed.items()},
+        started=started,
     )
 
 
@@ -123,7 +139,16 @@ def parse_sample(raw: Mapping[str, Any]) -> Sample:
     layers = tuple(KvLayer(**layer) for layer in raw["facts"]["layers"])
     facts = Facts(**{**raw["facts"], "layers": layers})
     memories = {key: Memory(**raw[key]) for key in ("memory", "memory_before")}
-    return Sample(**{**raw, **memories, "facts": facts})
+    spans = {name: Span(**span) for name, span in raw["spans"].items()}
+    conditions = parse_conditions(raw["conditions"])
+    parsed = {"facts": facts, "spans": spans, "conditions": conditions}
+    return Sample(**{**raw, **memories, **parsed})
+
+
+def parse_job(raw: Mapping[str, Any]) -> Job:
+    """The Job that `asdict` and JSON made `raw` of."""
+    cases = tuple(Case(**case) for case in raw["cases"])
+    return Job(**{**raw, "cases": cases, "cpus": tuple(raw["cpus"])})
 
 
 def _too_long(cases: Sequence[Case], context: int) -> Iterator[tuple[str, str]]:
@@ -132,30 +157,40 @@ def _too_long(cases: Sequence[Case], context: int) -> Iterator[tuple[str, str]]:
             yield case.name, f"needs {case.positions} positions, the context is {context}"
 
 
-def _rates(runner: Runner, cases: Sequence[Case], rng: np.random.Generator) -> dict[str, float]:
-    """Test -> tokens/s; all prompts before the first decode, so that no cache is full for them."""
+_Timed = tuple[float, Span]  # tokens a second, and when
+
+
+def _timed(runner: Runner, cases: Sequence[Case], rng: np.random.Generator) -> dict[str, _Timed]:
+    """By test; all prompts before the first decode, so that no cache is full for them."""
     context = _ids(rng, runner.facts, max((case.n_depth for case in cases), default=0))
     prompts = [case for case in cases if case.n_prompt]
-    rates = {case.name: _prefill_rate(runner, case.n_prompt, rng) for case in prompts}
-    populate_memory()
+    timed = {case.name: _prefill(runner, case.n_prompt, rng) for case in prompts}
+    go_to = runner.jump if populate_memory() else lambda ids: runner.feed(ids, 0)
     for case in cases:
         if not case.n_prompt:
-            rates[case.name] = _decode_rate(runner, context[: case.n_depth], case.n_gen, rng)
-    return rates
+            if case.n_depth:
+                go_to(context[: case.n_depth])
+            timed[case.name] = _decode(runner, case, rng)
+    return timed
 
 
-def _prefill_rate(runner: Runner, length: int, rng: np.random.Generator) -> float:
-    return length / _seconds(runner, _ids(rng, runner.facts, length), 0)
+def _prefill(runner: Runner, length: int, rng: np.random.Generator) -> _Timed:
+    ids, start = _ids(rng, runner.facts, length), monotonic()
+    rate = length / _seconds(runner, ids, 0)
+    return rate, Span(start_s=start, end_s=monotonic(), tokens=length)
 
 
-def _decode_rate(
-    runner: Runner, context: Sequence[int], steps: int, rng: np.random.Generator
-) -> float:
-    """Tokens a second of the median step, so that a slow first one does not count."""
-    if context:
-        runner.jump(context)
-    ids = _ids(rng, runner.facts, steps)
-    return 1 / median(_seconds(runner, [id_], len(context) + i) for i, id_ in enumerate(ids))
+def _decode(runner: Runner, case: Case, rng: np.random.Generator) -> _Timed:
+    """Tokens a second of the median step, so that a single slow one does not count."""
+    ids = _ids(rng, runner.facts, WARM_STEPS + case.n_gen)
+    for index, token in enumerate(ids[:WARM_STEPS]):
+        runner.feed([token], case.n_depth + index)
+    start = monotonic()
+    steps = [
+        _seconds(runner, [token], case.n_depth + WARM_STEPS + index)
+        for index, token in enumerate(ids[WARM_STEPS:])
+    ]
+    return 1 / median(steps), Span(start_s=start, end_s=monotonic(), tokens=case.n_gen)
 
 
 def _seconds(runner: Runner, ids: Sequence[int], position: int) -> float:
@@ -172,9 +207,7 @@ def _ids(rng: np.random.Generator, facts: Facts, count: int) -> list[int]:
 
 def main() -> None:
     """Read a Job from the command line, print a Sample."""
-    raw = json.loads(sys.argv[1])
-    job = Job(**{**raw, "cases": tuple(Case(**case) for case in raw["cases"])})
-    print(json.dumps(asdict(measure(job))))
+    print(json.dumps(asdict(measure(parse_job(json.loads(sys.argv[1]))))))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """Measurements in; tables on the terminal, or bars with quartile whiskers in a PNG, out."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results import ContenderRow, Row, Spread
-from benchmarks.store import Measured
+from export.bench.result_files import ResultFile
+from export.bench.results import ContenderRow, Row, Spread
+from export.bench.store import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,20 +24,69 @@ _GROUP_WIDTH = 0.84  # of the space between two tests
 
 def print_results(measured: Measured) -> None:
     """Print rates, then load times and memory, then what was skipped; MB are 10^6 bytes."""
-    console, machine = Console(width=None if sys.stdout.isatty() else _WIDTH), measured.machine
-    reads = ", ".join(
-        f"{row.threads} threads read {row.read_bytes_per_s / 1e9:.1f} GB/s"
-        for row in machine.bandwidths
-    )
-    console.print(
-        f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 1e9:.1f} GB, {reads}",
-        highlight=False,
-    )
-    console.print(_rates(measured.rows()))
+    console = _console()
+    console.print(_machine_line(asdict(measured.machine)), highlight=False, markup=False)
+    console.print(_rates([asdict(row) for row in measured.rows()]))
     console.print(_memory(measured.contenders()))
-    for path, reasons in measured.skipped().items():
+    _print_skipped(console, measured.skipped())
+
+
+def print_files(files: Sequence[ResultFile]) -> None:
+    """Print each file's machine, rates, characters a second of some languages, and warnings."""
+    console = _console()
+    for file in files:
+        console.print(_machine_line(file.machine), highlight=False, markup=False)
+        console.print(_rates(file.rows))
+        for line in (*_language_lines(file), *_warnings(file)):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _WIDTH)
+
+
+def _machine_line(machine: Mapping[str, Any]) -> str:
+    reads = [
+        f"{row['threads']} threads read {row['read_bytes_per_s'] / 1e9:.1f} GB/s"
+        for row in machine.get("bandwidths", ())
+    ]
+    memory = f"{machine.get('memory_bytes', 0) / 1e9:.1f} GB"
+    names = [machine.get("name"), machine.get("cpu"), f"{machine.get('cores')} cores", memory]
+    return ", ".join([str(name) for name in names if name] + reads)
+
+
+def _print_skipped(console: Console, skipped: Mapping[str, Mapping[str, str]]) -> None:
+    for path, reasons in skipped.items():
         for test, reason in reasons.items():
             console.print(f"skipped  {path}, {test}: {reason}", markup=False, highlight=False)
+
+
+def _language_lines(file: ResultFile) -> Iterator[str]:
+    """English, the fastest and the slowest language of each contender."""
+    keys = dict.fromkeys((row.label, row.n_threads) for row in file.languages)
+    for key in keys:
+        rates = {
+            row.name: row.decode_characters_per_s
+            for row in file.languages
+            if (row.label, row.n_threads) == key and row.decode_characters_per_s
+        }
+        ordered = sorted(rates, key=lambda name: -rates[name])
+        chosen = dict.fromkeys([name for name in ("English",) if name in rates])
+        chosen |= dict.fromkeys([*ordered[:1], *ordered[-1:]])
+        texts = ", ".join(f"{name} {rates[name]:.4g}" for name in chosen)
+        if texts:
+            yield f"writes characters a second, {key[0]}, {key[1]} threads: {texts}"
+
+
+def _warnings(file: ResultFile) -> Iterator[str]:
+    if not file.complete:
+        yield f"unfinished: {file.name} does not hold all rounds; --resume goes on"
+    reasons = dict.fromkeys(reason for one in file.timelines for reason in one.reasons)
+    for reason in reasons:
+        yield f"throttled: {reason}"
+    for row in file.rows:
+        if row.get("throttled") and not reasons:
+            yield f"throttled: {row['test']} of {row['label']}"
 
 
 def short_name(path: str) -> str:
@@ -133,27 +183,38 @@ def _draw(panel: "Axes", bars: Sequence[_Bar], labels: Mapping[str, str]) -> Non
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _rates(rows: Sequence[Row]) -> Table:
+# Heading, column of a row, how it is written, and in what unit; left out where no row has one.
+_RATE_COLUMNS = (
+    ("threads", "n_threads", "{:.0f}", 1.0),
+    ("tok/s", "median_ts", "{:.4g}", 1.0),
+    ("q1", "q1_ts", "{:.4g}", 1.0),
+    ("q3", "q3_ts", "{:.4g}", 1.0),
+    ("n", "n_samples", "{:.0f}", 1.0),
+    ("to peer", "ratio", "{:.2f}", 1.0),
+    ("1st ms", "ttft_ms", "{:.0f}", 1.0),
+    ("Rss MB", "rss_bytes", "{:.0f}", 1e6),
+    ("MB read\na token", "bytes_read_per_token", "{:.1f}", 1e6),
+    ("of band-\nwidth", "share_of_bandwidth", "{:.0%}", 1.0),
+    ("J a\ntoken", "joules_per_token", "{:.3g}", 1.0),
+)
+
+
+def _rates(rows: Sequence[Mapping[str, Any]]) -> Table:
+    shown = [one for one in _RATE_COLUMNS if any(row.get(one[1]) is not None for row in rows)]
     table = Table(box=SIMPLE_HEAD)
     table.add_column("test", no_wrap=True)
-    table.add_column("model", overflow="fold")
-    columns = ("threads", "tok/s", "q1", "q3", "rounds", "to peer", "MB read\na token")
-    for column in (*columns, "of band-\nwidth"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("model", overflow="fold", min_width=16)
+    for heading, *_ in shown:
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row.test,
-            short_name(row.model_filename),
-            str(row.n_threads),
-            f"{row.median_ts:.4g}",
-            f"{row.q1_ts:.4g}",
-            f"{row.q3_ts:.4g}",
-            str(row.n_samples),
-            f"{row.ratio:.2f}" if row.ratio else "",
-            f"{row.bytes_read_per_token / 1e6:.1f}" if row.bytes_read_per_token else "",
-            f"{row.share_of_bandwidth:.0%}" if row.share_of_bandwidth else "",
-        )
+        name = short_name(str(row.get("model_filename", "")))
+        cells = (_figure(row.get(column), form, unit) for _, column, form, unit in shown)
+        table.add_row(row["test"], name, *cells)
     return table
+
+
+def _figure(value: float | None, form: str, unit: float = 1.0) -> str:
+    return "" if value is None else form.format(value / unit)
 
 
 def _memory(contenders: Sequence[ContenderRow]) -> Table:

@@ -6,17 +6,19 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.contender import Case, Job
+from export.bench.contender import Case, Job
 from runtime import read_manifest
 
 LONG_PROMPT = 1000  # tokens; longer ones take most of a round
+MOST_COOLDOWN_S = 600
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedOptions:
     """What to compare, and how; the context of peers is the largest of the bundles'.
 
-    long_rounds: how many rounds, the first ones, also measure prompts beyond LONG_PROMPT.
+    long_rounds: how many rounds, the first ones, also measure prompts beyond LONG_PROMPT. cpus: to
+    run on, none: all. cooldown_s: rest between two processes.
     """
 
     bundles: tuple[Path, ...]
@@ -28,6 +30,8 @@ class SpeedOptions:
     long_rounds: int
     tokens: int
     seed: int
+    cpus: tuple[int, ...] = ()
+    cooldown_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -40,6 +44,8 @@ class SpeedOptions:
             raise ValueError("prompts, threads, rounds and tokens must be at least 1")
         if min(self.contexts, default=0) < 0:
             raise ValueError("contexts must be at least 0")
+        if not 0 <= self.cooldown_s <= MOST_COOLDOWN_S:
+            raise ValueError(f"expected a cool-down from 0 to {MOST_COOLDOWN_S} seconds")
         if self.prompts[0] > LONG_PROMPT:
             raise ValueError(f"every round begins with the first prompt; at most {LONG_PROMPT}")
 
@@ -70,6 +76,8 @@ class SpeedOptions:
                 seed=self.seed,
                 cases=self.cases,
                 states=str(states),
+                cpus=self.cpus,
+                cooldown_s=self.cooldown_s,
             )
             for path, threads in self.keys
         ]
@@ -90,6 +98,14 @@ def parse_options(raw: dict[str, Any]) -> SpeedOptions:
     lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
     paths = {name: tuple(map(Path, lists[name])) for name in ("bundles", "peers")}
     return SpeedOptions(**{**raw, **lists, **paths})
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """The whole numbers of a text such as 128,512; raises ValueError."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError as error:
+        raise ValueError(f"{text!r}; expected whole numbers with commas") from error
 
 
 def shuffled(jobs: Sequence[Job], rounds: int, seed: int) -> list[list[Job]]:

@@ -2,7 +2,7 @@
 
 import ctypes
 from dataclasses import dataclass
-from errno import ENOMEM
+from errno import EINVAL, ENOMEM
 from os import strerror
 from pathlib import Path
 
@@ -27,19 +27,25 @@ def read_memory() -> Memory:
     return Memory(rss_bytes=rss * 1024, pss_bytes=pss * 1024, private_dirty_bytes=dirty * 1024)
 
 
-def populate_memory() -> None:
+def populate_memory() -> bool:
     """Give every page that this process may write a frame of its own; contents stay.
+
+    False: the kernel is older than Linux 5.14 and cannot.
 
     A page never written is one shared page of zeros, which stays in the processor's cache: a step
     that reads caches nobody has filled would be faster than one that reads full ones.
     """
     for _ in range(_TRIES):
         if not (failed := _populate()):
-            return
+            return True
+        if failed == EINVAL:
+            return False
         if failed != ENOMEM:  # that one also says that a mapping went away meanwhile
             break
     raise OSError(
-        failed, f"pages cannot be made resident: {strerror(failed)}; expected Linux 5.14 or newer"
+        failed,
+        f"pages cannot be made resident: {strerror(failed)}; close programs, or measure a "
+        "smaller bundle",
     )
 
 

@@ -43,7 +43,8 @@ class KvLayer:
 class Facts:
     """What a contender is; a step reads `weights_read_bytes` and what its caches hold.
 
-    label: tells contenders of one engine apart.
+    label: tells contenders of one engine apart. chunk: tokens of a step, at most. kv_type: how
+    caches hold keys and values.
     """
 
     engine: str
@@ -54,13 +55,18 @@ class Facts:
     context: int
     weights_read_bytes: int
     layers: tuple[KvLayer, ...]
+    model_type: str = ""
+    chunk: int = 0
+    kv_type: str = ""
 
     def kv_read_bytes(self, depth: int) -> int:
         """Bytes of keys and values that a step reads with `depth` tokens before it."""
-        return sum(
-            layer.position_bytes * min(depth + 1, layer.window or depth + 1)
-            for layer in self.layers
-        )
+        return kv_read_bytes(self.layers, depth)
+
+
+def kv_read_bytes(layers: Sequence[KvLayer], depth: int) -> int:
+    """Bytes of keys and values that a step reads with `depth` tokens before it."""
+    return sum(layer.position_bytes * min(depth + 1, layer.window or depth + 1) for layer in layers)
 
 
 class Runner(Protocol):
@@ -88,25 +94,8 @@ class BundleRunner:
 
     @property
     def facts(self) -> Facts:
-        """As `Runner.facts`; counts the program's files, neither tokenizer nor reports."""
-        manifest, model = self._manifest, self._manifest.model
-        model_bytes = program_bytes(manifest)
-        return Facts(
-            engine=manifest.engine,
-            label=_label(manifest),
-            model_bytes=model_bytes,
-            parameters=model.parameters,
-            vocab_size=model.vocab_size,
-            context=manifest.limits.context,
-            weights_read_bytes=model_bytes,
-            layers=tuple(
-                KvLayer(
-                    window=model.window if shape.slots < manifest.limits.context else None,
-                    position_bytes=shape.position_bytes,
-                )
-                for shape in manifest.cache
-            ),
-        )
+        """As `Runner.facts`."""
+        return bundle_facts(self._manifest)
 
     def feed(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Runner.feed`."""
@@ -125,6 +114,31 @@ class BundleRunner:
         self.feed(ids[start:], start)
 
 
+def bundle_facts(manifest: Manifest) -> Facts:
+    """What a bundle is; counts the program's files, neither tokenizer nor reports."""
+    model = manifest.model
+    model_bytes = program_bytes(manifest)
+    return Facts(
+        engine=manifest.engine,
+        label=_label(manifest),
+        model_bytes=model_bytes,
+        parameters=model.parameters,
+        vocab_size=model.vocab_size,
+        context=manifest.limits.context,
+        weights_read_bytes=model_bytes,
+        layers=tuple(
+            KvLayer(
+                window=model.window if shape.slots < manifest.limits.context else None,
+                position_bytes=shape.position_bytes,
+            )
+            for shape in manifest.cache
+        ),
+        model_type=_model_type(manifest),
+        chunk=manifest.limits.chunk,
+        kv_type=_kv_type(manifest),
+    )
+
+
 def prepare_bundle(loading: Loading) -> Callable[[], Runner]:
     """Import what the bundle's engine needs; the function returned loads the bundle.
 
@@ -138,8 +152,17 @@ def prepare_bundle(loading: Loading) -> Callable[[], Runner]:
 def _label(manifest: Manifest) -> str:
     """Engine, recipe, and how caches hold keys and values."""
     recipe = manifest.recipe
-    kinds = "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache))
-    return f"{manifest.engine} {recipe['name']} kv {kinds}"
+    return f"{manifest.engine} {recipe['name']} kv {_kv_type(manifest)}"
+
+
+def _model_type(manifest: Manifest) -> str:
+    """As llama-bench writes it: architecture, size, precision."""
+    model = manifest.model
+    return f"{model.model_type} {model.parameters / 1e9:.2f}B {manifest.recipe['name']}"
+
+
+def _kv_type(manifest: Manifest) -> str:
+    return "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache))
 
 
 def program_bytes(manifest: Manifest) -> int:
@@ -159,8 +182,9 @@ class RunnerSource:
 
 Prepare = Callable[[Loading], Callable[[], Runner]]
 
+# A row may name a package above this one: it is imported only when somebody asks for it.
 RUNNERS: Mapping[str, RunnerSource] = {
-    "bundle": RunnerSource(module="benchmarks.runner", name="prepare_bundle"),
+    "bundle": RunnerSource(module="export.bench.runner", name="prepare_bundle"),
     "llama.cpp": RunnerSource(module="benchmarks.peers.llama_cpp", name="prepare_llama"),
 }
 

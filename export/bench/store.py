@@ -2,26 +2,46 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.contender import Sample, parse_sample
-from benchmarks.machine import Machine, parse_machine
-from benchmarks.options import SpeedOptions, parse_options
-from benchmarks.results import ContenderRow, Row, Settings, contender_rows, group, rows
+from export.bench.contender import Sample, parse_sample
+from export.bench.languages import Density, parse_density
+from export.bench.machine import Machine, parse_machine
+from export.bench.options import SpeedOptions, parse_options
+from export.bench.results import (
+    ContenderRow,
+    LanguageRow,
+    Row,
+    Settings,
+    contender_rows,
+    group,
+    language_rows,
+    rows,
+)
+from export.errors import BenchError
+
+FORMAT, FORMAT_VERSION = "tinyaya-bench", 1
 
 
-class StoreError(Exception):
+_SAME_MACHINE = ("name", "cpu", "cores", "memory_bytes", "system", "versions", "clusters")
+
+
+class StoreError(BenchError):
     """Results cannot be read, or are of another run; the message says which and the way out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A run, finished or not: samples in the order of its schedule. All else follows from them."""
+    """A run, finished or not: samples in the order of its schedule. All else follows from them.
+
+    densities: path of a bundle -> how much text its tokens hold.
+    """
 
     options: SpeedOptions
     machine: Machine
     samples: tuple[Sample, ...] = ()
+    densities: Mapping[str, tuple[Density, ...]] = field(default_factory=dict)
 
     def plus(self, sample: Sample) -> "Measured":
         """With one more sample; raises StoreError if the contender is not what it was."""
@@ -45,8 +65,15 @@ class Measured:
             cases=self.options.cases,
             peer=str(self.options.peers[0]) if self.options.peers else None,
             bandwidths={row.threads: row.read_bytes_per_s for row in self.machine.bandwidths},
+            cpu=self.machine.cpu,
+            version=self.machine.versions.get("tinyaya-export", ""),
+            cpus=self.options.cpus,
         )
         return rows(group(self.samples, self.options.keys), settings)
+
+    def languages(self) -> list[LanguageRow]:
+        """One row a bundle, count of threads and language."""
+        return language_rows(self.rows(), self.densities)
 
     def skipped(self) -> Mapping[str, Mapping[str, str]]:
         """Path -> test -> why."""
@@ -60,12 +87,18 @@ class Measured:
 def save(measured: Measured, path: Path) -> None:
     """Write all at once: a reader, or a run that was killed, finds the old file or the new one."""
     raw = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
         "options": measured.options.as_json(),
         "machine": asdict(measured.machine),
         "complete": len(measured.samples) == measured.expected_samples,
         "contenders": [asdict(row) for row in measured.contenders()],
         "skipped": measured.skipped(),
         "results": [asdict(row) for row in measured.rows()],
+        "languages": [asdict(row) for row in measured.languages()],
+        "densities": {
+            path: [asdict(row) for row in found] for path, found in measured.densities.items()
+        },
         "samples": [asdict(sample) for sample in measured.samples],
     }
     unfinished = path.with_name(f"{path.name}.unfinished")
@@ -81,6 +114,10 @@ def load(path: Path) -> Measured:
             options=parse_options(raw["options"]),
             machine=parse_machine(raw["machine"]),
             samples=tuple(parse_sample(sample) for sample in raw["samples"]),
+            densities={
+                bundle: tuple(map(parse_density, found))
+                for bundle, found in raw["densities"].items()
+            },
         )
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror}); expected results") from error
@@ -93,15 +130,15 @@ def load(path: Path) -> Measured:
 def continued(path: Path, options: SpeedOptions, machine: Machine) -> Measured:
     """What was measured so far, if with the same options on the same machine; else StoreError.
 
-    The bandwidths measured when the run began stay.
+    Bandwidths and the temperature at rest are those of when the run began.
     """
     found = load(path)
     old, new = found.options.as_json(), options.as_json()
     if differ := [name for name in new if old[name] != new[name]]:
         raise StoreError(_other(path, differ[0], old[differ[0]], new[differ[0]]))
-    was, now = asdict(found.machine), asdict(replace(machine, bandwidths=()))
-    for name in now:
-        if name != "bandwidths" and was[name] != now[name]:
+    was, now = asdict(found.machine), asdict(machine)
+    for name in _SAME_MACHINE:
+        if was[name] != now[name]:
             raise StoreError(_other(path, name, was[name], now[name]))
     return found
 

@@ -1,0 +1,82 @@
+"""What a person asks of `tinyaya-export bench` in; measured, here or where ssh leads, out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from export.bench.host import Host, HostOptions
+from export.bench.local import Here, Place
+from export.bench.measure import Keeping, begin, measure_speed
+from export.bench.options import SpeedOptions, numbers
+from export.bench.store import Measured
+from export.bench.topology import choose_cpus, core_count
+from export.errors import BenchError, MissingExtraError, OptionsError
+from export.progress import Progress
+from runtime import read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRequest:
+    """Options as a person writes them; threads: None is one a core. host: None measures here."""
+
+    bundles: tuple[Path, ...]
+    prompts: str
+    contexts: str
+    tokens: int
+    threads: str | None
+    cores: str
+    rounds: int
+    cooldown_s: float
+    seed: int
+    host: HostOptions | None = None
+
+
+def run_bench(request: BenchRequest, keeping: Keeping, progress: Progress) -> Measured:
+    """Measure all bundles; raises BenchError, OptionsError and RunError."""
+    for bundle in request.bundles:
+        read_manifest(bundle)
+    _options(request, (), (1,))  # refused before gigabytes are copied
+    place: Place = Here()
+    if request.host:
+        place = host = Host(request.host)
+        host.prepare(request.bundles, progress)
+    progress.stage("machine and its read bandwidth")
+    machine = place.describe()
+    cpus = choose_cpus(machine.clusters, request.cores)
+    options = _options(request, cpus, (core_count(machine.clusters, cpus),))
+    started = begin(place, machine, options, keeping)
+    return measure_speed(started, keeping.out, progress, place.run)
+
+
+def _options(
+    request: BenchRequest, cpus: tuple[int, ...], default_threads: tuple[int, ...]
+) -> SpeedOptions:
+    try:
+        return SpeedOptions(
+            bundles=request.bundles,
+            peers=(),
+            prompts=numbers(request.prompts),
+            contexts=numbers(request.contexts),
+            threads=numbers(request.threads) if request.threads else default_threads,
+            rounds=request.rounds,
+            long_rounds=request.rounds,
+            tokens=request.tokens,
+            seed=request.seed,
+            cpus=cpus,
+            cooldown_s=request.cooldown_s,
+        )
+    except ValueError as error:
+        raise OptionsError(str(error)) from error
+
+
+def check_targets(paths: Sequence[Path | None], plot: Path | None) -> None:
+    """Refuse, before hours of work, what could not be written; BenchError, MissingExtraError."""
+    for path in [*paths, plot]:
+        if path and not path.absolute().parent.is_dir():
+            raise BenchError(f"{path.parent} is no folder; expected one for {path.name}")
+    if plot and not find_spec("matplotlib"):
+        raise MissingExtraError(
+            "--plot needs the package matplotlib; pip install 'tinyaya-export[export]', or use "
+            "--html, which needs nothing"
+        )

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check android clean
+.PHONY: demo test check android native clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinyaya-export demo
@@ -21,6 +21,10 @@ check: $(VENV)/installed
 # Ends with an error where packages of other registries cannot be had, too; .ci/run tells the two apart.
 android: $(VENV)/installed
 	PYTHON=$(abspath $(BIN))/python android_demo/ci/build.sh
+
+# ExecuTorch's programs without torch; needs g++. Other machines: python -m runtime.native.build -h
+native: $(VENV)/installed
+	$(PIP) --force-reinstall --no-deps $$($(BIN)/python -m runtime.native.build --wheel --out dist)
 
 # torch first and by exact version: a range would draw in CUDA builds of several gigabytes.
 $(VENV)/installed: pyproject.toml

@@ -17,6 +17,7 @@ from export.cli_bench import bench
 from export.cli_chat import chat
 from export.cli_doctor import doctor
 from export.cli_languages import Keep, Languages, VocabularyTexts, variants, vocabulary_options
+from export.cli_options import EngineName
 from export.cli_quality import (
     Budget,
     BundleFolder,
@@ -201,6 +202,7 @@ def verify(
         int | None,
         typer.Option(help="With --against: judge the end of a text of so many tokens, too."),
     ] = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Check hashes, tokenizer and program; with --against, against the model itself.
@@ -210,7 +212,7 @@ def verify(
     from export.terminal import print_checks
     from export.verify import verify_bundle
 
-    checks = verify_bundle(bundle, against, tokens)
+    checks = verify_bundle(bundle, against, tokens, engine=engine)
     ok = all(check.ok for check in checks)
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from export.cli_options import (
+    EngineName,
     MaxTokens,
     MinP,
     Repetition,
@@ -37,6 +38,7 @@ def chat(
     stop: Stop = [],  # noqa: B006  typer copies it
     speculate: Speculate = 0,
     threads: Threads = None,
+    engine: EngineName = None,
 ) -> None:
     """Talk with the bundle in DIR; /help lists what else a line can say.
 
@@ -51,5 +53,6 @@ def chat(
     penalties = make_penalties(repetition_penalty, 0.0, 0.0, [])
     sampler = make_sampler(opened, chosen, penalties, min_p=min_p, seed=seed)
     options = make_options(stop, speculate=speculate)
-    conversation = Chat(opened, opened.session(threads=threads), system=system)
+    session = opened.session(threads=threads, engine=engine)
+    conversation = Chat(opened, session, system=system)
     Terminal(conversation, sampler, options, max_tokens=max_tokens).run()

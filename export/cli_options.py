@@ -20,6 +20,10 @@ def _number(help_text: str, shown: str) -> Any:
 
 MaxTokens = Annotated[int, typer.Option(help="Tokens to generate at most.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")]
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", help="For an ExecuTorch bundle.", show_default="torch; or: native"),
+]
 Speculate = Annotated[
     int, typer.Option(metavar="N", help="Guess N tokens ahead from the text so far; 0: off.")
 ]

@@ -9,6 +9,7 @@ import typer
 from export.cli_options import (
     Alternatives,
     Bias,
+    EngineName,
     Frequency,
     Grammar,
     JsonSchema,
@@ -69,6 +70,7 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Save the session afterwards.")
     ] = None,
     threads: Threads = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Let the bundle in DIR continue a text, or answer with --chat.
@@ -83,7 +85,7 @@ def run(
     sampler = make_sampler(opened, chosen, penalties, min_p=min_p, seed=seed)
     constraint = make_constraint(opened, json_schema, regex, grammar)
     options = make_options(stop, constraint, alternatives=alternatives, speculate=speculate)
-    session = opened.session(threads=threads)
+    session = opened.session(threads=threads, engine=engine)
     if load:
         session.load(load)
     prompt_ids = _prompt_ids(opened, session, prompt, chat=chat)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from export.cli_options import Threads
+from export.cli_options import EngineName, Threads
 from export.cli_quality import BundleFolder
 from export.errors import MissingExtraError, OptionsError
 
@@ -23,6 +23,7 @@ def serve(
     waiting: Annotated[int, typer.Option(help="Requests that may wait.")] = 64,
     max_tokens: Annotated[int, typer.Option(help="Of one answer at most.")] = 4096,
     threads: Threads = None,
+    engine: EngineName = None,
 ) -> None:
     """Answer OpenAI's clients, and people at a chat page, with the bundle in DIR.
 
@@ -43,6 +44,7 @@ def serve(
         waiting=waiting,
         most_tokens=max_tokens,
         threads=threads,
+        engine=engine,
         hosts=("localhost", "127.0.0.1", "[::1]", host, *allow_host),
     )
     app = make_app(open_bundle(bundle), options)

@@ -27,15 +27,19 @@ _OTHER_TEXT = 3  # times the KL that the export found may another text have
 
 
 def verify_bundle(
-    folder: Path, source: Path | None = None, tokens: int | None = None
+    folder: Path,
+    source: Path | None = None,
+    tokens: int | None = None,
+    *,
+    engine: str | None = None,
 ) -> list[Check]:
     """Checks of the bundle in `folder`, against the checkpoint `source` if there is one.
 
     tokens: judge the program also at the end of a text of that many, which may be past the window.
     Raises BundleError where the bundle cannot be opened, ExportError where `source` is no match.
-    Without `source` an ONNX bundle is checked without torch.
+    Without `source` an ONNX bundle, or with the engine "native" any, is checked without torch.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, engine=engine)
     golden = _read(folder / "golden_tokens.json")
     checks = [
         Check(name="files", ok=True, figure=f"{len(bundle.manifest.files)} hashes agree"),

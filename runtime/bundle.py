@@ -32,10 +32,14 @@ from runtime.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """An opened bundle; its tokenizer, template and program are loaded when first asked for."""
+    """An opened bundle; its tokenizer, template and program are loaded when first asked for.
+
+    engine: what runs the program where `session` names none; None: the table's first.
+    """
 
     folder: Path
     manifest: Manifest
+    engine: str | None = None
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -73,20 +77,26 @@ class Bundle:
         """
         return encode_chat(self.template, self.tokenizer, messages)
 
-    def session(self, *, threads: int | None = None) -> Session:
+    def session(self, *, threads: int | None = None, engine: str | None = None) -> Session:
         """Load the program into a new session at position 0, with its own caches.
 
         threads: for arithmetic; None leaves the choice to the engine (one a physical core).
-        Raises EngineMissingError, ProgramError or OptionError.
+        engine: what runs a `.pte`: "torch", the official binding, or "native", which needs no
+        torch; None: as the bundle was opened, and else torch. Raises EngineMissingError,
+        ProgramError or OptionError.
         """
-        engine = load_engine(self.manifest.engine)(self.folder, self.manifest, threads)
-        return Session(engine, self.tokenizer, self.manifest)
+        load = load_engine(self.manifest.engine, engine or self.engine)
+        program = load(self.folder, self.manifest, threads)
+        return Session(program, self.tokenizer, self.manifest)
 
 
-def open_bundle(path: Path | str, *, check_hashes: bool = True) -> Bundle:
+def open_bundle(
+    path: Path | str, *, check_hashes: bool = True, engine: str | None = None
+) -> Bundle:
     """Open the bundle in the folder `path`; nothing is loaded yet.
 
     check_hashes: read every file once and compare its SHA-256; sizes are always compared.
+    engine: as of `Bundle.session`, for all sessions that name none.
     Raises BundleError (see `errors`) with what is wrong with the folder.
     """
     folder = Path(path)
@@ -108,7 +118,7 @@ def open_bundle(path: Path | str, *, check_hashes: bool = True) -> Bundle:
             raise ChangedFileError(
                 f"{file} has another SHA-256 than its manifest says; copy the bundle again"
             )
-    return Bundle(folder=folder, manifest=manifest)
+    return Bundle(folder=folder, manifest=manifest, engine=engine)
 
 
 def _locate(folder: Path, name: str) -> Path:

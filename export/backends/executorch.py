@@ -377,7 +377,7 @@ def _computed(folder: Path, ids: Sequence[int]) -> dict[str, Tensor]:
     prefill_evenly(Session(engine, bundle.tokenizer, bundle.manifest), ids)
     layers = range(bundle.manifest.model.layers)
     names = [f"{_layer(layer)}.{part}" for layer in layers for part in _CACHES]
-    return {name: engine.buffer(name)[:, : len(ids)].clone() for name in names}
+    return {name: torch.from_numpy(engine.buffer(name)[:, : len(ids)].copy()) for name in names}
 
 
 BACKEND = ExecuTorchBackend()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import EngineMissingError
+from runtime.errors import EngineMissingError, OptionError
 from runtime.manifest import Manifest
 
 
@@ -74,37 +74,62 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSource:
-    """Where an engine's class is, and what to install for it."""
+    """Where an engine's class is, and what to do where what it imports is not installed."""
 
     module: str
     name: str
-    package: str
+    way_out: str
 
 
-ENGINES: Mapping[str, EngineSource] = {
-    "onnx": EngineSource(
-        module="runtime.engines.onnx", name="OnnxEngine", package="onnxruntime==1.31.1"
-    ),
-    "executorch": EngineSource(
-        module="runtime.engines.executorch", name="ExecutorchEngine", package="executorch==1.5.1"
-    ),
+ENGINES: Mapping[str, Mapping[str, EngineSource]] = {
+    "onnx": {
+        "onnxruntime": EngineSource(
+            module="runtime.engines.onnx",
+            name="OnnxEngine",
+            way_out="pip install onnxruntime==1.31.1",
+        ),
+    },
+    "executorch": {
+        "torch": EngineSource(
+            module="runtime.engines.executorch",
+            name="ExecutorchEngine",
+            way_out="pip install executorch==1.5.1, or take the engine that needs no torch: "
+            "--engine native, session(engine='native')",
+        ),
+        "native": EngineSource(
+            module="runtime.engines.native",
+            name="NativeEngine",
+            way_out="make native, or python -m runtime.native.build --wheel dist and "
+            "pip install dist/tinyaya_native-*.whl",
+        ),
+    },
 }
+"""What a manifest calls its engine -> what can run it; the first is taken where none is named."""
 
 
-def load_engine(name: str) -> Callable[[Path, Manifest, int | None], Engine]:
+def load_engine(
+    kind: str, name: str | None = None
+) -> Callable[[Path, Manifest, int | None], Engine]:
     """Import an engine of the table; called with folder, manifest and threads, it loads a program.
 
-    Raises EngineMissingError if its package is not installed.
+    Raises OptionError for a name that is not in the table, and EngineMissingError if what the
+    engine needs is not installed; no other one is taken instead.
     """
-    source = ENGINES[name]
+    sources = ENGINES[kind]
+    chosen = next(iter(sources)) if name is None else name
+    if chosen not in sources:
+        raise OptionError(
+            f"engine is {chosen!r}; this bundle is for {kind}, which runs on: {', '.join(sources)}"
+        )
+    source = sources[chosen]
     try:
         engine: Callable[[Path, Manifest, int | None], Engine] = getattr(
             import_module(source.module), source.name
         )
     except ImportError as error:
         raise EngineMissingError(
-            f"the bundle runs on {name}, which is not installed ({error}); "
-            f"pip install {source.package}"
+            f"the bundle is for {kind}, whose engine {chosen!r} is not installed ({error}); "
+            f"{source.way_out}"
         ) from error
     return engine
 

@@ -1,9 +1,7 @@
-"""An ExecuTorch program in, logits out; the program keeps its caches itself. Needs torch."""
+"""An ExecuTorch program in, logits out, by ExecuTorch's own Python binding. Needs torch."""
 
 import warnings
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runtime.engines import EngineState, Mark, check_sizes
+from runtime.engines.pte import PteEngine
 from runtime.errors import OptionError, ProgramError
 from runtime.manifest import Manifest
-from runtime.mapped_files import release_mapped
 from runtime.native_stderr import hidden_native_stderr
 
 with warnings.catch_warnings():  # its API calls itself experimental
@@ -24,126 +21,34 @@ with warnings.catch_warnings():  # its API calls itself experimental
     from executorch.extension.pybindings import portable_lib
 
 
-_PARTS = ("keys", "values")
+class _Method:
+    """A `Program` of the official binding."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    def forward(self, ids: Sequence[int], start: int) -> NDArray[np.float32]:
+        inputs = (torch.tensor([list(ids)]), torch.tensor([start]))
+        logits_BTV: torch.Tensor = self._method(inputs)[0]
+        logits_V: NDArray[np.float32] = logits_BTV[0, -1].numpy()
+        return logits_V
+
+    def buffer(self, name: str) -> NDArray[Any]:
+        buffer: NDArray[Any] = self._method.get_attribute(name).numpy()
+        return buffer
 
 
-@dataclass
-class _Program:
-    """A loaded method with its caches, and the engine whose tokens they hold."""
-
-    method: Any
-    owner: "ExecutorchEngine | None" = None
-
-
-class ExecutorchEngine:
+class ExecutorchEngine(PteEngine):
     """ExecuTorch on the CPU; see `Engine`.
 
     threads: None leaves the pools of threads as they are; they are the whole process's.
     """
 
-    rows = 1
-
     def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
-        self._context = context = manifest.limits.context
-        self._preamble = len(manifest.preamble.ids) if manifest.preamble else 0
-        self._restoring = False
-        self._window = manifest.model.window
-        self._shapes = manifest.cache
-        self._slots = {shape.slots for shape in manifest.cache if shape.slots < context}
-        self._written = 0
-        self._program = _Program(_load(folder / manifest.program, threads), self)
-        self._parked: EngineState | None = None  # a fork's caches, while another has the program
-        release_mapped(folder)
-
-    def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
-        """As `Engine.step`."""
-        self._own()
-        restoring = self._restoring and position > 0
-        start = position + 2 * self._context if restoring else position
-        inputs = (torch.tensor([list(ids)]), torch.tensor([start]))
-        logits_BTV: torch.Tensor = self._program.method(inputs)[0]
-        self._restoring = False
-        end = position + len(ids)
-        self._written = end if position == 0 else max(self._written, end)
-        logits_V: NDArray[np.float32] = logits_BTV[0, -1].numpy()
-        return logits_V
-
-    def step_rows(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
-        """As `Engine.step_rows`; the program tells of one position alone."""
-        assert len(ids) == self.rows
-        return self.step(ids, position)[None]
-
-    def restore(self) -> None:
-        """As `Engine.restore`: the program does it in its next step."""
-        assert self._preamble
-        self._restoring, self._written = True, self._preamble
-
-    def buffer(self, name: str) -> torch.Tensor:
-        """A buffer of the program, such as a cache: its own memory, not a copy."""
-        buffer: torch.Tensor = self._program.method.get_attribute(name)
-        return buffer
-
-    def can_rewind(self, position: int) -> bool:
-        """As `Engine.can_rewind`."""
-        return self.keeps(position, self._written)
-
-    def keeps(self, position: int, end: int) -> bool:
-        """As `Engine.keeps`.
-
-        Slot s of a ring holds the last position written with p % slots == s, so all from
-        written - slots on are there, and `position` sees from position - window + 1 on.
-        """
-        if position == 0 or self._window is None:
-            return True
-        first = max(0, position - self._window + 1)
-        return all(first >= max(end, self._written) - slots for slots in self._slots)
-
-    def take(self, position: int) -> EngineState:
-        """As `Engine.take`: rings hold what was written after `position`, too."""
-        if self._parked is not None:
-            return self._parked
-        mark = Mark(written=self._written if position else 0, restoring=self._restoring)
-        count = 0 if mark.restoring else mark.written
-        return EngineState(
-            mark=mark, caches=tuple(cache[:count].numpy().copy() for cache in self._caches())
-        )
-
-    def put(self, state: EngineState) -> None:
-        """As `Engine.put`."""
-        self._own()
-        count = 0 if state.mark.restoring else state.mark.written
-        places = [cache[:count].numpy() for cache in self._caches()]
-        check_sizes(places, state)
-        for place, held in zip(places, state.caches, strict=True):
-            place[:] = held
-        self._written, self._restoring = state.mark
-
-    def fork(self) -> "ExecutorchEngine":
-        """As `Engine.fork`: the program has one set of caches, in which forks take turns."""
-        other = copy(self)
-        other._written, other._restoring = 0, False
-        empty = tuple(cache[:0].numpy().copy() for cache in self._caches())
-        other._parked = EngineState(mark=Mark(written=0, restoring=False), caches=empty)
-        return other
-
-    def _own(self) -> None:
-        """Have the program's caches hold this fork's tokens; those of another are put aside."""
-        owner = self._program.owner
-        if owner is self:
-            return
-        if owner is not None:
-            owner._parked = owner.take(owner._written)
-        parked, self._parked, self._program.owner = self._parked, None, self
-        if parked is not None:
-            self.put(parked)
-
-    def _caches(self) -> list[torch.Tensor]:
-        """Keys and values of each layer, [slots, kv_heads, head_dim]."""
-        layers = (f"decoder.blocks.{index}.attend" for index in range(len(self._shapes)))
-        return [self.buffer(f"{layer}.{part}")[0] for layer in layers for part in _PARTS]
+        super().__init__(folder, manifest, _load(folder / manifest.program, threads))
 
 
-def _load(path: Path, threads: int | None) -> Any:
+def _load(path: Path, threads: int | None) -> _Method:
     if threads is not None and threads < 1:
         raise OptionError(f"threads is {threads}; expected at least 1")
     try:
@@ -152,6 +57,6 @@ def _load(path: Path, threads: int | None) -> Any:
                 # XNNPACK uses the one pool, attention the other; of unlike sizes, they fight.
                 portable_lib._unsafe_reset_threadpool(threads)
                 torch.set_num_threads(threads)
-            return portable_lib._load_program(str(path)).load_method("forward")
+            return _Method(portable_lib._load_program(str(path)).load_method("forward"))
     except RuntimeError as error:
         raise ProgramError(f"ExecuTorch does not load {path}: {error}") from error

@@ -39,7 +39,7 @@ class ServeOptions:
     waiting: requests that may wait while one is answered. most_tokens: of one answer.
     body_bytes: of one request; it has to arrive within body_s seconds. hosts: names by which
     browsers may call it, so that no page from elsewhere can. threads: of arithmetic; None leaves
-    the choice to the engine. Raises OptionError.
+    the choice to the engine. engine: as of `Bundle.session`. Raises OptionError.
     """
 
     waiting: int = 64
@@ -48,6 +48,7 @@ class ServeOptions:
     body_s: float = 30.0
     hosts: tuple[str, ...] = field(default=("localhost", "127.0.0.1", "[::1]"))
     threads: int | None = None
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("waiting", "most_tokens", "body_bytes"):
@@ -65,7 +66,8 @@ class _Server:
         self._options, self._tokenizer = options, bundle.tokenizer
         self._name = bundle.folder.resolve().name
         self._reader = RequestReader(bundle, self._name, options.most_tokens)
-        self._worker = Worker(bundle, bundle.session(threads=options.threads), options.waiting)
+        session = bundle.session(threads=options.threads, engine=options.engine)
+        self._worker = Worker(bundle, session, options.waiting)
         self._page = files("runtime.server").joinpath(_PAGE).read_text(encoding="utf-8")
         self.app = Starlette(
             routes=[

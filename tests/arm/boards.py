@@ -5,6 +5,7 @@ Emulated: what is computed and which instructions do it are those of the board; 
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,14 +69,20 @@ class Outcome:
     log: str = field(default="", repr=False)
 
 
-def run_here(tasks: Sequence[Mapping[str, Any]], scratch: Path) -> Outcome:
+def native_folder(cache: Path, machine: str) -> Path:
+    """Where `ci.sh` puts the library that runs `.pte` files without torch."""
+    return cache / f"native-{machine}"
+
+
+def run_here(tasks: Sequence[Mapping[str, Any]], cache: Path, scratch: Path) -> Outcome:
     """The same tasks on this machine, without emulation."""
-    return _run([sys.executable], {**os.environ, "PYTHONPATH": str(REPOSITORY)}, tasks, scratch)
+    path = f"{native_folder(cache, platform.machine())}:{REPOSITORY}"
+    return _run([sys.executable], {**os.environ, "PYTHONPATH": path}, tasks, scratch)
 
 
 def run_on(
     board: Board,
-    environment: Path,
+    cache: Path,
     tasks: Sequence[Mapping[str, Any]],
     scratch: Path,
     *,
@@ -85,8 +92,10 @@ def run_on(
 
     Addresses, random seeds and hashes are fixed, so that counts repeat.
     """
+    environment = cache / "environment"
+    paths = (environment / "site", native_folder(cache, "aarch64"), REPOSITORY)
     variables = {
-        "PYTHONPATH": f"{environment / 'site'}:{REPOSITORY}",
+        "PYTHONPATH": ":".join(map(str, paths)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "HOME": str(scratch),

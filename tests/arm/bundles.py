@@ -21,7 +21,7 @@ def content_key() -> str:
         path
         for folder in SOURCES
         for path in (REPOSITORY / folder).rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and path.parent.name != "server"
+        if path.is_file() and path.suffix != ".pyc" and not {"server", "native"} & {*path.parts}
     )
     digest = hashlib.sha256((REPOSITORY / "pyproject.toml").read_bytes())
     for path in files:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any
 
 from export.texts import evaluation_texts
 from runtime import Tokenizer, open_bundle
-from tests.arm.boards import BOARDS, GUEST, Outcome, run_here, run_on
+from tests.arm.boards import BOARDS, GUEST, Outcome, native_folder, run_here, run_on
 from tests.arm.bundles import TRIMMED, bundle_path, make_bundles
 
-ENGINES: Mapping[str, str | None] = {"onnx": None}  # backend: engine to ask for, None: its own
+# Backend: engine to ask for; None: its only one. The other engine of .pte files needs torch.
+ENGINES: Mapping[str, str | None] = {"onnx": None, "executorch": "native"}
+BUILT_OF = "tinyaya_native/built_of.txt"
 GREEDY = ("pi4", "pi5")  # boards of the bar on equal tokens
 COUNTED = ("pi5", "i8mm")  # boards with integer products for both backends
 TEXT = "All human beings are born"
@@ -61,7 +64,10 @@ def gather(cache: Path, folder: Path, scope: Scope, boards: Collection[str]) -> 
     jobs = {
         backend: dict(_jobs(folder, backend, engine, scope)) for backend, engine in ENGINES.items()
     }
-    here = {backend: _here(folder, backend, kinds, scope) for backend, kinds in jobs.items()}
+    here = {
+        backend: _here(cache, folder, _here_tasks(folder, backend, kinds, scope), backend)
+        for backend, kinds in jobs.items()
+    }
     wanted: list[Key] = [
         (board, backend, kind)
         for kind in ("greedy", "each", "count")  # the longest first
@@ -73,30 +79,28 @@ def gather(cache: Path, folder: Path, scope: Scope, boards: Collection[str]) -> 
     def run(key: Key) -> Outcome:
         board, backend, kind = key
         scratch = folder / "-".join(key)
-        return run_on(
-            BOARDS[board],
-            cache / "environment",
-            jobs[backend][kind],
-            scratch,
-            count=kind == "count",
-        )
+        return run_on(BOARDS[board], cache, jobs[backend][kind], scratch, count=kind == "count")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return Facts(here=here, there=dict(zip(wanted, pool.map(run, wanted), strict=True)))
 
 
-def _here(
+def _here_tasks(
     folder: Path, backend: str, jobs: Mapping[str, Sequence[Task]], scope: Scope
-) -> Mapping[str, Any]:
-    """Results on this machine, kept beside the bundles."""
+) -> list[Task]:
     first = _reference(folder, scope) if backend == "onnx" else []
     saved = [task for task in jobs["each"] if task["kind"] == "resume"]
     saves = [{**task, "kind": "save", "name": "save"} for task in saved]
-    tasks = [*first, *saves, *jobs["each"], *jobs["greedy"]]
-    digest = hashlib.sha256(GUEST.read_bytes() + json.dumps(tasks).encode()).hexdigest()
-    kept = folder / f"here-{backend}-{digest[:16]}.json"
+    return [*first, *saves, *jobs["each"], *jobs["greedy"]]
+
+
+def _here(cache: Path, folder: Path, tasks: list[Task], backend: str) -> Mapping[str, Any]:
+    """Results on this machine, kept beside the bundles."""
+    digest = hashlib.sha256(GUEST.read_bytes() + json.dumps(tasks).encode())
+    digest.update(native_folder(cache, platform.machine()).joinpath(BUILT_OF).read_bytes())
+    kept = folder / f"here-{backend}-{digest.hexdigest()[:16]}.json"
     if not kept.exists():
-        outcome = run_here(tasks, folder / f"here-{backend}")
+        outcome = run_here(tasks, cache, folder / f"here-{backend}")
         if outcome.died:
             raise RuntimeError(f"{backend} here: {outcome.died}\n{outcome.log[-2000:]}")
         kept.write_text(json.dumps(outcome.results), encoding="utf-8")

@@ -54,7 +54,7 @@ def execute(task: Task) -> bool:
 
 def verify(task: Task) -> dict[str, Any]:
     """The checks of `tinyaya-export verify`."""
-    checks = verify_bundle(Path(task["bundle"]))
+    checks = verify_bundle(Path(task["bundle"]), engine=task["engine"])
     return {check.name: {"ok": check.ok, "figure": check.figure} for check in checks}
 
 
@@ -148,9 +148,8 @@ def _mark(number: int) -> None:
 
 
 def _session(task: Task) -> Session:
-    bundle = open_bundle(task["bundle"])
-    engine = {"engine": task["engine"]} if task.get("engine") else {}
-    return bundle.session(threads=task.get("threads", 1), **engine)
+    bundle = open_bundle(task["bundle"], engine=task.get("engine"))
+    return bundle.session(threads=task.get("threads", 1))
 
 
 def _greedy(session: Session, prompt: list[int], tokens: int, *, reset: bool = True) -> list[int]:

@@ -5,8 +5,6 @@ Emulation says which instructions are executed and what comes out, and nothing o
 
 from pathlib import Path
 
-import pytest
-
 from tests.arm.boards import BOARDS, run_on
 from tests.arm.bundles import TRIMMED
 from tests.arm.facts import Facts
@@ -35,7 +33,7 @@ def test_nothing_dies(facts: Facts, board: str, backend: str) -> None:
 def test_an_illegal_instruction_would_be_seen(cache: Path, tmp_path: Path, board: str) -> None:
     """A half-precision instruction ends a program on the board that lacks it, and only there."""
     task = {"name": "half", "kind": "execute", "words": _HALF_PRECISION}
-    died = run_on(BOARDS[board], cache / "environment", [task], tmp_path).died
+    died = run_on(BOARDS[board], cache, [task], tmp_path).died
     assert ("Illegal instruction" in died) == ("fp16" not in BOARDS[board].features), died
 
 
@@ -96,6 +94,5 @@ def test_trimmed_bundle_runs(facts: Facts, board: str, backend: str) -> None:
     assert results[f"generate {TRIMMED}"]["text"].strip()
 
 
-@pytest.mark.parametrize("engine", ["onnx"])
-def test_no_torch_is_there(cache: Path, engine: str) -> None:
+def test_no_torch_is_there(cache: Path) -> None:
     assert not (cache / "environment/site/torch").exists()

@@ -25,7 +25,7 @@ class Task:
     language_set: str
     languages: tuple[str, ...]
     export: Mapping[str, Any]
-    evaluate: Mapping[str, int] | None
+    evaluate: Mapping[str, Any] | None
     key: str = ""
     peak_bytes: int = 0
 

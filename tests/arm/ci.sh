@@ -16,7 +16,7 @@ command -v g++ aarch64-linux-gnu-g++ >/dev/null || install g++ g++-aarch64-linux
 for machine in x86_64 aarch64; do
   "$PYTHON" -m runtime.native.build --target "$machine" --out "$CACHE/native-$machine" >"$CACHE/native.log" 2>&1 || {
     cat "$CACHE/native.log"
-    ! grep -q 'pip.* failed\|-m pip' "$CACHE/native.log" || exit 75
+    ! grep -q '^ERROR: ' "$CACHE/native.log" || exit 75
     exit 1
   }
 done

@@ -1,4 +1,4 @@
-"""A sweep of quick children in a process that a test may kill. Usage: python driver.py OUT."""
+"""A sweep of quick children, which tests kill. Usage: python driver.py OUT [RAY]."""
 
 import sys
 from pathlib import Path
@@ -10,12 +10,12 @@ from tests.sweep.tasks import CHILD, make_task
 COUNT = 12
 
 
-def main(out: Path) -> None:
+def main(out: Path, ray: str | None = None) -> None:
     tasks = [make_task(f"t{index}") for index in range(COUNT)]
     run_sweep(
-        Sweep(out=out, tasks=tasks), ray=None, jobs=2, tell=lambda task, what: None, child=CHILD
+        Sweep(out=out, tasks=tasks), ray=ray, jobs=2, tell=lambda task, what: None, child=CHILD
     )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

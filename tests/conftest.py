@@ -1,5 +1,8 @@
 """Bundles and models that several tests share; each is made once a session."""
 
+import platform
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,9 +11,11 @@ import pytest
 from export.checkpoint import Checkpoint, open_checkpoint
 from export.options import CalibrationOptions, ExportOptions
 from export.pipeline import ExportedBundle, export_bundle
+from runtime.native.build import TARGETS, build_folder
 
 ASSETS = Path(__file__).parent / "assets"
 NANO, UDHR = ASSETS / "nano", ASSETS / "udhr"
+NATIVE_BUILD = Path(__file__).parents[1] / "build" / "native"
 EXPORTED = ("fp32", "int8", "int4")
 
 
@@ -46,3 +51,15 @@ def exported(
 def bundles(exported: Mapping[str, list[ExportedBundle]]) -> Mapping[str, Path]:
     """Engine -> the int4 bundle."""
     return {bundle.backend: bundle.path for bundle in exported["int4"]}
+
+
+@pytest.fixture(scope="session")
+def native() -> Path:
+    """The folder of the package tinyaya_native, which can be imported then; kept between runs."""
+    target = TARGETS[platform.machine()]
+    if shutil.which(target.compiler) is None:
+        pytest.skip(f"{target.compiler} is not installed: tinyaya_native cannot be built")
+    folder = build_folder(NATIVE_BUILD / target.machine, target)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    return folder

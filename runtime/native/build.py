@@ -166,12 +166,21 @@ def _run(*command: str) -> None:
 
 def build_wheel_file(out: Path, target: Target, compiler: str | None = None) -> Path:
     """Build `out`/tinyaya_native-*.whl for any Python on `target`; returns its path."""
-    project = tomllib.loads((_HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    name = f"{PACKAGE}-{project['version']}"
     with tempfile.TemporaryDirectory() as scratch:
         package = build_folder(Path(scratch), target, compiler) / PACKAGE
-        tag = f"py3-none-manylinux_2_{_glibc(package)}_{target.machine}"
-        files = {f"{PACKAGE}/{path.name}": path.read_bytes() for path in sorted(package.iterdir())}
+        return pack_wheel(package, out, target)
+
+
+def pack_wheel(package: Path, out: Path, target: Target) -> Path:
+    """As `build_wheel_file`, of a folder that `build_folder` made."""
+    project = tomllib.loads((_HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    name = f"{PACKAGE}-{project['version']}"
+    tag = f"py3-none-manylinux_2_{_glibc(package)}_{target.machine}"
+    files = {
+        f"{PACKAGE}/{path.name}": path.read_bytes()
+        for path in sorted(package.iterdir())
+        if path.is_file()
+    }
     metadata = (
         f"Metadata-Version: 2.4\nName: {project['name']}\nVersion: {project['version']}\n"
         f"Summary: {project['description']}\nRequires-Python: {project['requires-python']}\n"

@@ -4,5 +4,5 @@
 #include "attention.inc"
 
 namespace tinyaya {
-const Kernels kernels_16 = {"avx512", attend, widen};
+const Kernels kernels_16 = {"avx512", attend, widen<int8_t>};
 }

@@ -8,5 +8,5 @@
 #include "attention.inc"
 
 namespace tinyaya {
-const Kernels kernels_4 = {"base", attend, widen};
+const Kernels kernels_4 = {"base", attend, widen<int8_t>};
 }

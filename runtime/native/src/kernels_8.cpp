@@ -4,5 +4,5 @@
 #include "attention.inc"
 
 namespace tinyaya {
-const Kernels kernels_8 = {"avx2", attend, widen};
+const Kernels kernels_8 = {"avx2", attend, widen<int8_t>};
 }

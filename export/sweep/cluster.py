@@ -4,6 +4,7 @@ All nodes have this package, and the checkpoints and results at the same paths.
 """
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from export.sweep.local import CHILD, Tell, describe, said
 from export.sweep.task import Task
 
 RAY = "ray==2.60.0"
+_CONNECT_S = 10
 
 
 def run_on_cluster(
@@ -28,8 +30,9 @@ def run_on_cluster(
     """
     ray = _ray()
     try:
+        _check_reachable(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise OptionsError(f"no Ray cluster answers at {address}: {reason}") from error
     try:
@@ -75,6 +78,13 @@ def run_child(out: str, name: str, child: Sequence[str], after: object) -> tuple
             check=False,
         )
     return ray.get_runtime_context().get_node_id()[:8], process.returncode
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes; "auto" and "local" are no addresses."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
 
 
 def _check_sizes(nodes: Sequence[Any], tasks: Sequence[Task]) -> None:

@@ -22,9 +22,9 @@ def sweep(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Export every checkpoint by every recipe, backend and set of languages that FILE.toml names.
+    """Make all bundles that FILE.toml names, but finished ones, and a page that compares them.
 
-    Finished ones are not done again. Example: tinyaya-export sweep sweep.toml
+    Example: tinyaya-export sweep sweep.toml
     """
     from export.sweep.run import run_sweep
     from export.sweep.sweep_file import read_sweep

@@ -11,6 +11,8 @@ from jinja2 import Environment
 from export.languages import LANGUAGES
 from export.sweep.task import Task
 
+_PLOTTED_KL = 1e-7  # unquantized bundles would stretch the axis over ten decades
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -78,10 +80,10 @@ def _plot(judged: Sequence[Row]) -> str | None:
         Point(
             name=row.task.name,
             weights_bytes=row.result["bytes"],
-            mean_kl=row.mean_kl or 0.0,
+            mean_kl=row.result["quality"]["mean_kl"],
             ours=True,
         )
         for row in judged
-        if row.mean_kl
+        if (row.mean_kl or 0) > _PLOTTED_KL
     ]
     return points_plot(points, "bundle, MB") if len(points) > 1 else None

@@ -14,8 +14,12 @@ CACHE = Path.home() / ".cache/tinyaya-export/arm"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--quick: what CI has time for; --cache: where `environment.sh` put its folder."""
+    """--quick: what CI has time for; --cache: where `environment.sh` put its folder.
+
+    --write-baseline: keep the counts of instructions, where they are meant to have changed.
+    """
     parser.addoption("--quick", action="store_true")
+    parser.addoption("--write-baseline", action="store_true")
     parser.addoption("--cache", type=Path, default=CACHE)
 
 

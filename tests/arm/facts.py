@@ -43,7 +43,7 @@ ALL = Scope(
     recipes=("fp32", "int8", "int4", "int4-small", "int4-quality"),
     prompts=40,
     tokens=100,
-    texts=8,
+    texts=5,
     singles=40,
 )
 QUICK = Scope(recipes=("fp32", "int4"), prompts=4, tokens=40, texts=4, singles=40)

@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 _TEXT = f"""
 out = "out"
-recipes = ["fp32", "int8"]
+recipes = ["int4", "int8"]
 backends = ["onnx"]
 [checkpoints]
 nano = "{NANO}"
@@ -23,6 +23,7 @@ few = ["sw", "en"]
 context = 256
 chunk = 64
 verify = false
+calibrate = false
 [evaluate]
 tokens = 4
 sentences = 0
@@ -35,7 +36,7 @@ def test_sweep_exports_judges_and_resumes(command: Command, tmp_path: Path) -> N
     first = command("sweep", path)
     assert first.code == 0, first.err
     assert "2 of 2 bundles are there" in first.out
-    for recipe in ("fp32", "int8"):
+    for recipe in ("int4", "int8"):
         bundle = open_bundle(out / f"nano-{recipe}-few-onnx")
         assert bundle.manifest.recipe["name"] == recipe
     page = (out / "index.html").read_text(encoding="utf-8")
@@ -60,7 +61,7 @@ def _outside_svg(page: str) -> str:
 def test_checkpoint_that_breaks_is_named(command: Command, tmp_path: Path) -> None:
     """The child's own refusal is what the sweep says of the task."""
     path, out = tmp_path / "sweep.toml", tmp_path / "out"
-    path.write_text(_TEXT.replace('"fp32", "int8"', '"fp32"'), encoding="utf-8")
+    path.write_text(_TEXT.replace('"int4", "int8"', '"fp32"'), encoding="utf-8")
     (out / "nano-fp32-few-onnx").mkdir(parents=True)
     (out / "nano-fp32-few-onnx" / "mine.txt").write_text("kept")
     result = command("sweep", path)

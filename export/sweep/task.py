@@ -41,11 +41,13 @@ class Task:
         calibration = CalibrationOptions(work=work)
         if tokens is not None:
             calibration = CalibrationOptions(work=work, tokens=tokens)
-        vocabulary = VocabularyOptions(languages=self.languages, keep=keep)
+        vocabulary = (
+            VocabularyOptions(languages=self.languages, keep=keep) if self.languages else None
+        )
         return ExportOptions(
             backend=self.backend,
             recipe=self.recipe,
-            vocabulary=vocabulary if self.languages else None,
+            vocabulary=vocabulary,
             calibration=calibration,
             force=True,
             **chosen,

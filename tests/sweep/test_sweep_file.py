@@ -84,9 +84,9 @@ def test_recipe_files_and_folders_are_relative_to_the_file(tmp_path: Path) -> No
         ("chunk = 64", 'chunk = "64"', ("export.chunk is '64'", "expected int")),
         ("chunk = 64", "chunk = 0", ("chunk is 0",)),
         ("context = 512", "context = 9999", ("9999", "max_position_embeddings 1024")),
-        ("chunk = 64", "chunk = 64\n[evaluate]\ntokens = 1", ("tokens is 1",)),
+        ("calibrate = false", "[evaluate]\ntokens = 1", ("tokens is 1",)),
         ("nano =", '"a/b" =', ("a/b-fp32-all-onnx", "folder's name")),
-        ('"int4"]', '"fp32"]', ("two tasks are called nano-fp32-all-onnx",)),
+        ('"int4"]', '"fp32"]', ("two tasks are called nano-fp32-africa-executorch",)),
         ('"int4"]', "4]", ("recipes is ['fp32', 4]", "expected strings")),
     ],
 )

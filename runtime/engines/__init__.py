@@ -74,62 +74,63 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSource:
-    """Where an engine's class is, and what to do where what it imports is not installed."""
+    """Where an engine's class is, what to install for it, and what can be taken instead."""
 
     module: str
     name: str
-    way_out: str
+    package: str
+    instead: str = ""
 
 
-ENGINES: Mapping[str, Mapping[str, EngineSource]] = {
-    "onnx": {
-        "onnxruntime": EngineSource(
-            module="runtime.engines.onnx",
-            name="OnnxEngine",
-            way_out="pip install onnxruntime==1.31.1",
-        ),
-    },
+ENGINES: Mapping[str, EngineSource] = {
+    "onnx": EngineSource(
+        module="runtime.engines.onnx", name="OnnxEngine", package="onnxruntime==1.31.1"
+    ),
+    "executorch": EngineSource(
+        module="runtime.engines.executorch",
+        name="ExecutorchEngine",
+        package="executorch==1.5.1",
+        instead="; or take the engine that needs no torch: --engine native",
+    ),
+}
+
+CHOICES: Mapping[str, Mapping[str, EngineSource]] = {
+    "onnx": {},
     "executorch": {
-        "torch": EngineSource(
-            module="runtime.engines.executorch",
-            name="ExecutorchEngine",
-            way_out="pip install executorch==1.5.1, or take the engine that needs no torch: "
-            "--engine native, session(engine='native')",
-        ),
+        "torch": ENGINES["executorch"],
         "native": EngineSource(
             module="runtime.engines.native",
             name="NativeEngine",
-            way_out="make native, or python -m runtime.native.build --wheel dist and "
-            "pip install dist/tinyaya_native-*.whl",
+            package="tinyaya-native",
+            instead=" from its wheel, which `make native` builds and installs; "
+            "or take the official binding: --engine torch",
         ),
     },
 }
-"""What a manifest calls its engine -> what can run it; the first is taken where none is named."""
+"""The engines to choose from where there are several; nothing else is taken where one is named."""
 
 
 def load_engine(
     kind: str, name: str | None = None
 ) -> Callable[[Path, Manifest, int | None], Engine]:
-    """Import an engine of the table; called with folder, manifest and threads, it loads a program.
+    """Import the engine of the kind, or the one of that name among the kind's CHOICES.
 
-    Raises OptionError for a name that is not in the table, and EngineMissingError if what the
-    engine needs is not installed; no other one is taken instead.
+    Called with folder, manifest and threads, it loads a program. Raises OptionError for a name
+    that is no choice, and EngineMissingError if the engine's package is not installed.
     """
-    sources = ENGINES[kind]
-    chosen = next(iter(sources)) if name is None else name
-    if chosen not in sources:
-        raise OptionError(
-            f"engine is {chosen!r}; this bundle is for {kind}, which runs on: {', '.join(sources)}"
-        )
-    source = sources[chosen]
+    choices = CHOICES.get(kind, {})
+    if name is not None and name not in choices:
+        known = f"known: {', '.join(choices)}" if choices else "which leaves no choice: name none"
+        raise OptionError(f"engine is {name!r}; the bundle is for {kind}, {known}")
+    source = ENGINES[kind] if name is None else choices[name]
     try:
         engine: Callable[[Path, Manifest, int | None], Engine] = getattr(
             import_module(source.module), source.name
         )
     except ImportError as error:
         raise EngineMissingError(
-            f"the bundle is for {kind}, whose engine {chosen!r} is not installed ({error}); "
-            f"{source.way_out}"
+            f"the bundle runs on {source.package.partition('=')[0]}, which is not installed "
+            f"({error}); pip install {source.package}{source.instead}"
         ) from error
     return engine
 

@@ -12,6 +12,7 @@ import tinyaya_native
 from numpy.typing import NDArray
 
 from runtime.engines.pte import PteEngine
+from runtime.engines.pte_file import attention_may_read_codes
 from runtime.errors import OptionError, ProgramError
 from runtime.manifest import Manifest
 from runtime.native_stderr import hidden_native_stderr
@@ -37,7 +38,7 @@ def load_library() -> c.CDLL:
     """Load the library, once a process; its functions are those of library.h."""
     with hidden_native_stderr():  # cpuinfo's notes on what /sys lacks
         library = c.CDLL(str(tinyaya_native.LIBRARY))
-    library.tinyaya_open.argtypes = (c.c_char_p, c.POINTER(_Program), _Text)
+    library.tinyaya_open.argtypes = (c.c_char_p, c.c_int, c.POINTER(_Program), _Text)
     library.tinyaya_close.argtypes = (_Program,)
     library.tinyaya_close.restype = None
     library.tinyaya_forward.argtypes = (
@@ -56,7 +57,9 @@ class _Method:
     def __init__(self, library: c.CDLL, path: Path, vocab_size: int) -> None:
         self._library, self._path, self._vocab_size = library, path, vocab_size
         self._program, text = _Program(), _Text()
-        failed = library.tinyaya_open(str(path).encode(), c.byref(self._program), text)
+        failed = library.tinyaya_open(
+            str(path).encode(), attention_may_read_codes(path), c.byref(self._program), text
+        )
         self._check(failed, text, "load")
         weakref.finalize(self, library.tinyaya_close, self._program)
 

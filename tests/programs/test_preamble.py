@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from export.backends import BACKENDS
 from export.backends.onnx import PREAMBLE_FILE
@@ -215,7 +214,7 @@ def test_executorch_refuses_a_step_beyond_the_context(
     engine = ExecutorchEngine(folder, read_manifest(folder), None)
     for start in (LIMITS.context, 2 * LIMITS.context - 1):
         with pytest.raises(RuntimeError):
-            engine._method((torch.tensor([[5]]), torch.tensor([start])))
+            engine._shared.program.forward([5], start)
 
 
 def test_without_a_preamble_the_executorch_graph_is_as_it_was(tiny: Checkpoint) -> None:

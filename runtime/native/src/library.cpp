@@ -31,7 +31,13 @@ using executorch::runtime::Span;
 
 constexpr char kForward[] = "forward";
 
-thread_local std::string* heard = nullptr;  // what ExecuTorch logs while one of our calls runs
+// What ExecuTorch logs while one of our calls runs.
+struct Heard {
+  std::string last;    // error, which says most as a rule
+  std::string lacked;  // the first operator that is missing
+};
+
+thread_local Heard* heard = nullptr;
 
 void log(et_timestamp_t, et_pal_log_level_t level, const char* file, const char*, size_t line,
          const char* message, size_t length) {
@@ -39,28 +45,32 @@ void log(et_timestamp_t, et_pal_log_level_t level, const char* file, const char*
     std::fprintf(stderr, "%c executorch:%s:%zu] %.*s\n", static_cast<char>(level), file, line,
                  static_cast<int>(length), message);
   } else if (level == kError || level == kFatal) {
-    heard->assign(message, length);  // the last one says most
+    heard->last.assign(message, length);
+    if (heard->lacked.empty() && heard->last.rfind("Missing operator", 0) == 0)
+      heard->lacked = heard->last;
   }
 }
 
 const bool registered =
     executorch::runtime::register_pal(executorch::runtime::PalImpl::create(log, __FILE__));
 
-// Gives each error the last line that ExecuTorch logged about it.
+// Gives each error the line that ExecuTorch logged about it.
 class Listening {
  public:
-  Listening() { heard = &last_; }
+  Listening() { heard = &heard_; }
   ~Listening() { heard = nullptr; }
 
   int result(Error found, tinyaya_error* error) const {
     if (found == Error::Ok) return 0;
-    std::snprintf(error->text, sizeof error->text, "%s%s%s", to_string(found),
-                  last_.empty() ? "" : ": ", last_.c_str());
+    const std::string name = std::string(to_string(found)).substr(std::strlen("Error::"));
+    const std::string& said = heard_.lacked.empty() ? heard_.last : heard_.lacked;
+    std::snprintf(error->text, sizeof error->text, "%s%s%s", name.c_str(),
+                  said.empty() ? "" : ": ", said.c_str());
     return 1;
   }
 
  private:
-  std::string last_;
+  Heard heard_;
 };
 
 struct Freed {
@@ -91,8 +101,11 @@ struct Planned {
 struct Opened {
   Planned planned;
   Module module;
+  std::unique_ptr<tinyaya::Codes> codes;
 
-  explicit Opened(const char* path) : module(path, Module::LoadMode::Mmap) {}
+  Opened(const char* path, bool reads_codes)
+      : module(path, Module::LoadMode::Mmap),
+        codes(reads_codes ? std::make_unique<tinyaya::Codes>() : nullptr) {}
 
   Error load() {
     Error error = module.load(Program::Verification::InternalConsistency);
@@ -120,7 +133,9 @@ Error forward(Opened& opened, const int64_t* tokens, SizesType count, int64_t po
               float* logits, int64_t vocabulary) {
   auto ids = from_blob(const_cast<int64_t*>(tokens), {1, count}, ScalarType::Long);
   auto start = from_blob(&position, {1}, ScalarType::Long);
+  tinyaya::codes = opened.codes.get();
   auto outputs = opened.module.execute(kForward, {EValue(ids), EValue(start)});
+  tinyaya::codes = nullptr;
   if (!outputs.ok()) return outputs.error();
   const EValue& found = outputs->at(0);
   if (!found.isTensor() || found.toTensor().scalar_type() != ScalarType::Float ||
@@ -156,9 +171,9 @@ Error constant(Opened& opened, const char* method, int64_t* value) {
 
 }  // namespace
 
-int tinyaya_open(const char* path, void** program, tinyaya_error* error) {
+int tinyaya_open(const char* path, int codes, void** program, tinyaya_error* error) {
   Listening listening;
-  auto opened = std::make_unique<Opened>(path);
+  auto opened = std::make_unique<Opened>(path, codes != 0);
   const Error found = opened->load();
   *program = found == Error::Ok ? opened.release() : nullptr;
   return listening.result(found, error);

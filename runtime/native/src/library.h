@@ -21,8 +21,9 @@ typedef struct {
   int64_t sizes[8];
 } tinyaya_buffer;
 
-// Load `forward` of a .pte; its caches are zeros that take memory only when written.
-TINYAYA_API int tinyaya_open(const char* path, void** program, tinyaya_error* error);
+// Load `forward` of a .pte; its caches are zeros that take memory only when written. codes: 1 where
+// nothing but attention reads what 8-bit caches are turned to, so that it may read the caches.
+TINYAYA_API int tinyaya_open(const char* path, int codes, void** program, tinyaya_error* error);
 TINYAYA_API void tinyaya_close(void* program);
 
 // forward(tokens [1, count], position [1]); the `vocabulary` logits of the last position.

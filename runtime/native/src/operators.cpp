@@ -14,6 +14,9 @@
 #include "schedule.h"
 
 namespace tinyaya {
+
+thread_local Codes* codes = nullptr;
+
 namespace {
 
 using executorch::aten::ScalarType;
@@ -43,6 +46,7 @@ bool holds(KernelRuntimeContext& context, bool condition, const char* expected) 
 }
 
 bool fits(KernelRuntimeContext& context, const Tensor& value, const Tensor& cache) {
+  if (codes && cache.scalar_type() == ScalarType::Char) codes->add_cache(cache.const_data_ptr());
   return holds(context,
                value.dim() == 4 && cache.dim() == 4 && plain(value) && plain(cache) &&
                    value.size(0) == 1 && cache.size(0) == 1 && value.size(2) == cache.size(2) &&
@@ -143,6 +147,12 @@ void custom_sdpa(KernelRuntimeContext& context, Values args) {
   const bool sized = executorch::runtime::resize_tensor(y, q.sizes()) == Error::Ok;
   if (!holds(context, sized && y.scalar_type() == ScalarType::Float, "room for the result")) return;
   call.y = y.mutable_data_ptr<float>();
+  if (codes) {
+    const void *key_codes = codes->take(call.keys), *value_codes = codes->take(call.values);
+    if (!holds(context, !key_codes == !value_codes, "keys and values of one type")) return;
+    call.codes = key_codes != nullptr;
+    if (call.codes) call.keys = key_codes, call.values = value_codes;
+  }
   attend(call);
 }
 
@@ -152,8 +162,19 @@ void call_official(const char* name, KernelRuntimeContext& context, Values args)
   (*official)(context, args);
 }
 
+// Have `out` stand for the cache that x is or stands for; false where x is no such thing.
+bool stands(const Tensor& x, const Tensor& out) {
+  if (codes == nullptr) return false;
+  codes->forget(out.const_data_ptr());
+  const void* data = x.const_data_ptr();
+  const void* cache = codes->has_cache(data) ? data : codes->take(data);
+  if (cache == nullptr) return false;
+  codes->stand_for(out.const_data_ptr(), cache);
+  return true;
+}
+
 // (x, non_blocking, memory_format?) -> x in another type; int8 to float is done here, by all
-// threads: caches are turned so at every step
+// threads, or left to attention: caches are turned so at every step
 void to_copy(KernelRuntimeContext& context, Values args) {
   const Tensor& x = args[0]->toTensor();
   Tensor& out = args[3]->toTensor();
@@ -163,10 +184,12 @@ void to_copy(KernelRuntimeContext& context, Values args) {
   if (!holds(context, executorch::runtime::resize_tensor(out, x.sizes()) == Error::Ok,
              "room for the result"))
     return;
+  if (stands(x, out)) return;
   widen(x.const_data_ptr<int8_t>(), out.mutable_data_ptr<float>(), x.numel());
 }
 
-// (x, dim, start?, end?, step) -> a slice; the first rows of a cache are copied by all threads
+// (x, dim, start?, end?, step) -> a slice; rows of a cache are copied by all threads, or the first
+// ones left to attention
 void slice_copy(KernelRuntimeContext& context, Values args) {
   const Tensor& x = args[0]->toTensor();
   Tensor& out = args[5]->toTensor();
@@ -182,6 +205,7 @@ void slice_copy(KernelRuntimeContext& context, Values args) {
   if (!holds(context, executorch::runtime::resize_tensor(out, {sizes, 4}) == Error::Ok,
              "room for the result"))
     return;
+  if (first == 0 && x.scalar_type() == ScalarType::Char && stands(x, out)) return;
   copy(static_cast<const char*>(x.const_data_ptr()) + first * row_bytes(x), out.mutable_data_ptr(),
        (end - first) * row_bytes(x));
 }

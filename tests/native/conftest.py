@@ -1,0 +1,5 @@
+"""Models and bundles that the tests of programs make, too."""
+
+from tests.programs.conftest import ids, make_bundle, tiny
+
+__all__ = ["ids", "make_bundle", "tiny"]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -23,12 +24,12 @@ _MACS = {"sdot": 16, "smmla": 32}
 
 
 def _counted(facts: Facts, board: str, backend: str) -> dict[str, dict[str, float]]:
-    """Instructions by phase and kind: of the chunk, and of a token in the mean."""
+    """Instructions by phase and kind: of the chunk, and of a token (the median)."""
     rows = facts.there[board, backend, "count"].counts
     found = {}
     for mark, phase in _PHASES.items():
         counts = [kinds for number, kinds in rows if number == mark]
-        found[phase] = {kind: sum(c[kind] for c in counts) / len(counts) for kind in counts[0]}
+        found[phase] = {kind: median(c[kind] for c in counts) for kind in counts[0]}
     return found
 
 

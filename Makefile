@@ -1,10 +1,10 @@
-# make demo: export the small model to both engines and let it speak. make test: every check. make android: the app.
+# make demo: export the small model to both engines and let it speak. make test: every check. make android: the app. make arm: bundles on emulated boards.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check android native clean
+.PHONY: demo test check android native arm clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinyaya-export demo
@@ -21,6 +21,10 @@ check: $(VENV)/installed
 # Ends with an error where packages of other registries cannot be had, too; .ci/run tells the two apart.
 android: $(VENV)/installed
 	PYTHON=$(abspath $(BIN))/python android_demo/ci/build.sh
+
+# Under qemu, on a machine with Debian's packages; `tests/arm/ci.sh --quick` is the part that CI runs.
+arm: $(VENV)/installed
+	PYTHON=$(abspath $(BIN))/python tests/arm/ci.sh
 
 # ExecuTorch's programs without torch; needs g++. Other machines: python -m runtime.native.build -h
 native: $(VENV)/installed

@@ -41,6 +41,7 @@ from export.cli_quality import (
 )
 from export.cli_run import run
 from export.cli_serve import serve
+from export.cli_sweep import sweep
 from export.errors import ExportError, MissingExtraError, OptionsError, ParityError
 from export.memory import is_out_of_memory
 from export.options import CalibrationOptions, ExportOptions
@@ -314,6 +315,7 @@ app.command()(sensitivity)
 app.command("recipe")(show_recipe)
 app.command()(variants)
 app.command()(bench)
+app.command()(sweep)
 
 
 def _preamble_text(value: str | None) -> str | None:

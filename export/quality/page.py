@@ -61,6 +61,16 @@ def render_page(title: str, quality: Quality, points: Sequence[Point] = ()) -> s
     )
 
 
+def points_plot(points: Sequence[Point], axis: str) -> str:
+    """The plot of `draw_points` as SVG; axis: what bytes are of."""
+
+    def draw(axes: Axes) -> None:
+        draw_points(axes, points)
+        axes.set_xlabel(axis)
+
+    return _svg((8, 4.2), draw)
+
+
 def _svg(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
     figure = Figure(figsize=size, layout="constrained")
     draw(figure.add_subplot())

@@ -1,0 +1,73 @@
+"""The small model in, bundles of it out, each made once for what they are made of.
+
+Usage: python -m tests.arm.bundles FOLDER BACKEND NAME ...
+"""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+NANO = REPOSITORY / "tests/assets/nano"
+SOURCES = ("export", "quantize", "runtime", "tests/assets/nano")
+TRIMMED, TRIMMED_TO = "trimmed", ("sw", "en")
+
+
+def content_key() -> str:
+    """A hash of all that bundles rest on."""
+    files = sorted(
+        path
+        for folder in SOURCES
+        for path in (REPOSITORY / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and not {"server", "native"} & {*path.parts}
+    )
+    digest = hashlib.sha256((REPOSITORY / "pyproject.toml").read_bytes())
+    for path in files:
+        digest.update(str(path.relative_to(REPOSITORY)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def bundle_path(folder: Path, backend: str, name: str) -> Path:
+    """Where the bundle of that name lies."""
+    return folder / f"{backend}-{name}"
+
+
+def make_bundles(folder: Path, backends: Sequence[str], names: Sequence[str]) -> None:
+    """Export what is not there yet, each backend in a process of its own."""
+    started = []
+    for backend in backends:
+        wanted = [name for name in names if not bundle_path(folder, backend, name).exists()]
+        command = [sys.executable, "-m", "tests.arm.bundles", str(folder), backend, *wanted]
+        if wanted:
+            process = subprocess.Popen(
+                command, cwd=REPOSITORY, stderr=subprocess.PIPE, errors="replace"
+            )
+            started.append((process, " ".join(command)))
+    for process, command in started:
+        _, said = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"{command} failed:\n{said}")
+
+
+def main(folder: Path, backend: str, names: Sequence[str]) -> None:
+    """Verified bundles: boards repeat what the programs said here."""
+    from export.options import ExportOptions, VocabularyOptions
+    from export.pipeline import export_bundle
+
+    for name in names:
+        trimmed = name == TRIMMED
+        options = ExportOptions(
+            backend=backend,
+            recipe="int4" if trimmed else name,
+            context=1024,
+            chunk=64,
+            calibrate=False,
+            vocabulary=VocabularyOptions(languages=TRIMMED_TO) if trimmed else None,
+        )
+        export_bundle(NANO, bundle_path(folder, backend, name), options)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -1,0 +1,21 @@
+"""A sweep of quick children, which tests kill. Usage: python driver.py OUT [RAY]."""
+
+import sys
+from pathlib import Path
+
+from export.sweep.run import run_sweep
+from export.sweep.task import Sweep
+from tests.sweep.tasks import CHILD, make_task
+
+COUNT = 12
+
+
+def main(out: Path, ray: str | None = None) -> None:
+    tasks = [make_task(f"t{index}") for index in range(COUNT)]
+    run_sweep(
+        Sweep(out=out, tasks=tasks), ray=ray, jobs=2, tell=lambda task, what: None, child=CHILD
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.runner import BundleRunner
+from export.bench.runner import BundleRunner
 from runtime import open_bundle
 from runtime.engines import EngineState, Mark, load_engine
 from runtime.manifest import Manifest

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from export.cli_options import EngineName
 from export.cli_quality import Json, print_json
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def bench(
     python: Annotated[
         str | None, typer.Option(help="With --host: there.", show_default="one that is made")
     ] = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Measure how fast bundles run, here, on a board or on a phone; compare machines.
@@ -81,8 +83,11 @@ def bench(
         rounds=rounds,
         cooldown_s=cooldown,
         seed=seed,
-        host=HostOptions(address=host, ssh=ssh, python=python) if host else None,
+        host=HostOptions(address=host, ssh=ssh, python=python, engine=engine) if host else None,
+        engine=engine,
     )
+    if adb and engine:
+        raise BenchError("the app has its own engine; leave out --engine")
     if adb:
         _measure_phone(request, out)
     else:

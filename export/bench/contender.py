@@ -55,6 +55,7 @@ class Job:
 
     states: folder that later jobs on the same file find too; see `Loading`. cpus: to run on, none:
     all. cooldown_s: rest before it, and longer, while the processor is hotter than cool_celsius.
+    engine: as in `Loading`.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class Job:
     cpus: tuple[int, ...] = ()
     cooldown_s: float = 0.0
     cool_celsius: float | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +98,7 @@ class Sample:
 def measure(job: Job) -> Sample:
     """Load the contender and measure it; the first case must be a prompt that fits."""
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    states = Path(job.states) if job.states else None
-    loading = Loading(path=Path(job.path), context=job.context, threads=job.threads, states=states)
-    load = find_prepare(job.kind)(loading)
+    load = find_prepare(job.kind)(_loading(job))
     before = read_memory()
     start = perf_counter()
     runner = load()
@@ -149,6 +149,16 @@ def parse_job(raw: Mapping[str, Any]) -> Job:
     """The Job that `asdict` and JSON made `raw` of."""
     cases = tuple(Case(**case) for case in raw["cases"])
     return Job(**{**raw, "cases": cases, "cpus": tuple(raw["cpus"])})
+
+
+def _loading(job: Job) -> Loading:
+    return Loading(
+        path=Path(job.path),
+        context=job.context,
+        threads=job.threads,
+        states=Path(job.states) if job.states else None,
+        engine=job.engine,
+    )
 
 
 def _too_long(cases: Sequence[Case], context: int) -> Iterator[tuple[str, str]]:

@@ -40,13 +40,14 @@ class HostOptions:
     """Which machine, and how to reach it; address: as rsync has it, USER@HOST or USER@HOST:FOLDER.
 
     ssh, rsync: the programs, with options of theirs. python: there; None: one that has the
-    packages, or a new environment.
+    packages, or a new environment. engine: that must be installed there.
     """
 
     address: str
     ssh: str = "ssh"
     rsync: str = "rsync"
     python: str | None = None
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what ssh would take for an option."""
@@ -57,6 +58,11 @@ class HostOptions:
     def name(self) -> str:
         """What ssh is given."""
         return self.address.partition(":")[0]
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Packages that a Python there must have."""
+        return (*_IMPORTS, "tinyaya_native") if self.engine == "native" else _IMPORTS
 
     @property
     def folder(self) -> str:
@@ -166,15 +172,21 @@ class Host:
     def _find_python(self, progress: Progress) -> str:
         """A Python there that has the packages, seen from the code."""
         given = self._options.python
-        check = shlex.quote(_PYTHON_OK.format(", ".join(_IMPORTS)))
+        imports = ", ".join(self._options.imports)
+        check = shlex.quote(_PYTHON_OK.format(imports))
         for python in [given] if given else [_MADE, "python3"]:
             command = f"{shlex.quote(python)} -c {check} 2>/dev/null && echo yes || echo no"
             if self._shell(self._in_code(command)).strip().endswith("yes"):
                 return python
         if given:
             raise HostError(
-                f"{self._options.name}: {given} is no Python from 3.11 on with "
-                f"{', '.join(_IMPORTS)}; leave out --python to have an environment made there"
+                f"{self._options.name}: {given} is no Python from 3.11 on with {imports}; "
+                "leave out --python to have an environment made there"
+            )
+        if self._options.engine == "native":
+            raise HostError(
+                f"{self._options.name}: no Python there has {imports}; install the wheel of "
+                "tinyaya-native there (docs/run.md) and name that Python with --python"
             )
         progress.stage(f"{self._options.name}: packages")
         wanted = " ".join(f"{name}=={version(name)}" for name in _IMPORTS)

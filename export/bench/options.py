@@ -18,7 +18,7 @@ class SpeedOptions:
     """What to compare, and how; the context of peers is the largest of the bundles'.
 
     long_rounds: how many rounds, the first ones, also measure prompts beyond LONG_PROMPT. cpus: to
-    run on, none: all. cooldown_s: rest between two processes.
+    run on, none: all. cooldown_s: rest between two processes. engine: of the bundles, as in `Job`.
     """
 
     bundles: tuple[Path, ...]
@@ -32,6 +32,7 @@ class SpeedOptions:
     seed: int
     cpus: tuple[int, ...] = ()
     cooldown_s: float = 0.0
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -78,6 +79,7 @@ class SpeedOptions:
                 states=str(states),
                 cpus=self.cpus,
                 cooldown_s=self.cooldown_s,
+                engine=None if path in peers else self.engine,
             )
             for path, threads in self.keys
         ]

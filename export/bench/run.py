@@ -18,7 +18,10 @@ from runtime import read_manifest
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRequest:
-    """Options as a person writes them; threads: None is one a core. host: None measures here."""
+    """Options as a person writes them; threads: None is one a core. host: None measures here.
+
+    engine: of the bundles; None: the default of each one's kind.
+    """
 
     bundles: tuple[Path, ...]
     prompts: str
@@ -30,6 +33,7 @@ class BenchRequest:
     cooldown_s: float
     seed: int
     host: HostOptions | None = None
+    engine: str | None = None
 
 
 def run_bench(request: BenchRequest, keeping: Keeping, progress: Progress) -> Measured:
@@ -65,6 +69,7 @@ def _options(
             seed=request.seed,
             cpus=cpus,
             cooldown_s=request.cooldown_s,
+            engine=request.engine,
         )
     except ValueError as error:
         raise OptionsError(str(error)) from error

@@ -23,12 +23,14 @@ class Loading:
     """What a contender is loaded with; context: None leaves it to the contender.
 
     states: folder for what a contender computes once and later processes read; None: keeps none.
+    engine: one of `runtime.engines.CHOICES`, None: the default of the bundle's kind.
     """
 
     path: Path
     context: int | None
     threads: int
     states: Path | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +91,13 @@ class Runner(Protocol):
 class BundleRunner:
     """A loaded bundle; prompts are cut into its chunks."""
 
-    def __init__(self, engine: Engine, manifest: Manifest) -> None:
-        self._engine, self._manifest = engine, manifest
+    def __init__(self, engine: Engine, manifest: Manifest, name: str | None = None) -> None:
+        self._engine, self._manifest, self._name = engine, manifest, name
 
     @property
     def facts(self) -> Facts:
         """As `Runner.facts`."""
-        return bundle_facts(self._manifest)
+        return bundle_facts(self._manifest, self._name)
 
     def feed(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Runner.feed`."""
@@ -114,13 +116,16 @@ class BundleRunner:
         self.feed(ids[start:], start)
 
 
-def bundle_facts(manifest: Manifest) -> Facts:
-    """What a bundle is; counts the program's files, neither tokenizer nor reports."""
+def bundle_facts(manifest: Manifest, engine: str | None = None) -> Facts:
+    """What a bundle is; counts the program's files, neither tokenizer nor reports.
+
+    engine: the one that was chosen for it, if any.
+    """
     model = manifest.model
     model_bytes = program_bytes(manifest)
     return Facts(
         engine=manifest.engine,
-        label=_label(manifest),
+        label=_label(manifest, engine),
         model_bytes=model_bytes,
         parameters=model.parameters,
         vocab_size=model.vocab_size,
@@ -145,14 +150,16 @@ def prepare_bundle(loading: Loading) -> Callable[[], Runner]:
     Its context is in its program, and it needs no states.
     """
     manifest = open_bundle(loading.path, check_hashes=False).manifest
-    engine = load_engine(manifest.engine)
-    return lambda: BundleRunner(engine(loading.path, manifest, loading.threads), manifest)
+    engine = load_engine(manifest.engine, loading.engine)
+    return lambda: BundleRunner(
+        engine(loading.path, manifest, loading.threads), manifest, loading.engine
+    )
 
 
-def _label(manifest: Manifest) -> str:
+def _label(manifest: Manifest, engine: str | None) -> str:
     """Engine, recipe, and how caches hold keys and values."""
-    recipe = manifest.recipe
-    return f"{manifest.engine} {recipe['name']} kv {_kv_type(manifest)}"
+    kind = f"{manifest.engine} ({engine})" if engine else manifest.engine
+    return f"{kind} {manifest.recipe['name']} kv {_kv_type(manifest)}"
 
 
 def _model_type(manifest: Manifest) -> str:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from export.decoder.config import parse_config
 from export.decoder.model import tensor_shapes
+from tests.bench.made_results import write_all
 from tests.conftest import NANO, UDHR
 
 # Two layers of random weights take seconds where the trained model takes minutes. Context as
@@ -63,6 +64,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "letters").mkdir()
     for code in ("sw", "en"):
         shutil.copy(UDHR / f"{code}.txt", folder / "letters")
+    made_up = folder / "made-up"
+    made_up.mkdir()
+    (folder / "pi.json").symlink_to(write_all(made_up)[0])
     adb = folder / "bin" / "adb"
     adb.parent.mkdir()
     adb.write_text(_ADB % json.dumps(_REPORT))

@@ -10,6 +10,8 @@ import pytest
 from typer.main import get_command
 
 from export import cli
+from export.sweep.sweep_file import read_sweep
+from quantize.recipe import find_recipe, write_recipe
 from runtime.api_page import page as api_page
 from tests.docs.pages import (
     LINKED,
@@ -46,6 +48,13 @@ def test_what_is_shown_runs(
         "docs/run.md": "read.session",
     }
     assert all((there / name).is_file() for name in expected.get(page, "").split())
+
+
+def test_the_sweep_that_is_shown_is_one(there: Path) -> None:
+    shown = re.findall(r"^```toml\n(.*?)^```", read_page("docs/sweep.md"), re.DOTALL | re.MULTILINE)
+    write_recipe(there / "mine.json", find_recipe("int4"))
+    (there / "sweep.toml").write_text("".join(shown), encoding="utf-8")
+    assert len(read_sweep(there / "sweep.toml").tasks) == 2 * 3 * 2 * 2
 
 
 @pytest.mark.parametrize("shown", [s for s in SHOWN if reason_left_out(s)], ids=lambda s: s.text)

@@ -26,12 +26,18 @@ LEFT_OUT = {
     "hf download": "needs a network and an accepted licence",
     "python -m benchmarks.quality": "takes hours and llama.cpp",
     "adb push": "needs a phone",
+    "tinyaya-export bench aya/onnx --host": "needs a board; tests/bench go to an sshd of their own",
+    "tinyaya-export sweep": "makes 24 bundles; tests/sweep make fewer",
 }
 # What makes a command shorter, and otherwise the same.
 LESS = {
     "export": ("--calibration-tokens", "256"),
     "sensitivity": ("--calibration-tokens", "256", "--tokens", "2"),
     "evaluate": ("--tokens", "3", "--sentences", "0"),
+    "bench": (
+        *("--prompts", "8", "--contexts", "0", "--tokens", "2"),
+        *("--rounds", "1", "--cooldown", "0"),
+    ),
 }
 _LONGEST_S = 300
 

@@ -15,7 +15,6 @@ from runtime.engines.pte_file import attention_may_read_codes
 from tests.conftest import EXPORTED, UDHR
 from tests.programs.conftest import LIMITS, MakeBundle, fed
 from tests.programs.test_steps import CHUNKINGS
-from tests.programs.test_trained import greedy
 
 pytestmark = [pytest.mark.l3, pytest.mark.usefixtures("native")]
 
@@ -26,11 +25,29 @@ LENGTHS = (1, 64, 127, 128, 129, 191, 192, 300)  # around window 128 and ring 19
 # moves some of them over an edge.
 NEAR = {("fp32", "fp32"): 1e-4}
 ROUNDED = 0.5
+NEAR_TIE = 0.05
 
 
 def pair(bundle: Bundle) -> tuple[Session, Session]:
     """Sessions of the official binding and of the native engine."""
     return bundle.session(threads=1), bundle.session(threads=1, engine="native")
+
+
+def agree_on_tokens(
+    official: Session, native: Session, prompt_ids: list[int], count: int, recipe: str
+) -> None:
+    """Both greedy tokens after the official one's, up to its near ties.
+
+    At int4, activations are rounded to 8 bits of a row; sums in another order move some of them
+    over an edge, and logits by some 0.05. Measured: 4 of 180 tokens, at margins below 0.013.
+    """
+    official.reset()
+    native.reset()
+    one, other = official.prefill(prompt_ids), native.prefill(prompt_ids)
+    for _ in range(count):
+        token, found = int(one.argmax()), int(other.argmax())
+        assert one[token] - one[found] <= (NEAR_TIE if recipe == "int4" else 0)
+        one, other = official.step(token), native.step(token)
 
 
 def trained(exported: Exported, recipe: str) -> Bundle:
@@ -60,9 +77,8 @@ def test_logits_are_the_official_bindings_at_every_step(
 def test_greedy_tokens_are_the_official_bindings(exported: Exported, recipe: str) -> None:
     official, native = pair(trained(exported, recipe))
     prompt_ids = official.tokenizer.encode(PROMPT)
-    expected = greedy(official, prompt_ids, 200)
-    assert greedy(native, prompt_ids, 200) == expected
-    assert len(prompt_ids) + len(expected) > 2 * 128
+    agree_on_tokens(official, native, prompt_ids, 200, recipe)
+    assert native.position > 2 * 128
 
 
 @pytest.mark.parametrize("recipe", EXPORTED)
@@ -91,8 +107,7 @@ def test_chats_that_begin_with_the_preamble_are_the_same(exported: Exported, rec
     for language in ("en", "sw", "ar"):
         text = (UDHR / f"{language}.txt").read_text(encoding="utf-8")[200:260]
         prompt_ids = bundle.encode_chat([{"role": "user", "content": text}])
-        expected = greedy(official, prompt_ids, 60)
-        assert greedy(native, prompt_ids, 60) == expected
+        agree_on_tokens(official, native, prompt_ids, 60, recipe)
 
 
 @pytest.mark.parametrize("recipe", ["fp32", "int4"])

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from export.decoder.config import parse_config
 from export.decoder.model import tensor_shapes
 from tests.bench.made_results import write_all
+from tests.bench.test_results import APP_REPORT
 from tests.conftest import NANO, UDHR
 
 # Two layers of random weights take seconds where the trained model takes minutes. Context as
@@ -28,20 +29,6 @@ SMALL = {
     "max_position_embeddings": 8192,
 }
 CHECKPOINTS = ("tests/assets/nano", "tiny-aya-global", "tiny-aya-earth")
-_REPORT = {
-    "device": {"model": "a phone"},
-    "rows": [
-        {
-            "test": "prompt 128",
-            "median_ts": 40.0,
-            "q1_ts": 39.0,
-            "q3_ts": 41.0,
-            "ttft_ms": 3200.0,
-            "rss_bytes": 3_000_000_000,
-            "battery_celsius": 31.0,
-        }
-    ],
-}
 _ADB = """#!/bin/sh
 case "$1 $2" in
   "shell pm") echo package:/demo.apk ;;
@@ -69,7 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pi.json").symlink_to(write_all(made_up)[0])
     adb = folder / "bin" / "adb"
     adb.parent.mkdir()
-    adb.write_text(_ADB % json.dumps(_REPORT))
+    adb.write_text(_ADB % json.dumps(APP_REPORT))
     adb.chmod(0o755)
     return folder
 

@@ -37,9 +37,16 @@ def typist(place: Path) -> Typist:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_is_shown_runs(
-    page: str, typist: Typist, there: Path, capfd: pytest.CaptureFixture[str]
+    page: str,
+    typist: Typist,
+    there: Path,
+    capfd: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In the order of the page, after the README's own bundle of Tiny Aya."""
+    if "--engine native" in read_page(page):
+        monkeypatch.setenv("PYTHONPATH", str(request.getfixturevalue("native")))
     for shown in (MAKES_AYA, *shown_on(page)):
         if reason_left_out(shown) is None:
             typist.run(shown, capfd)

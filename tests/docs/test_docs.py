@@ -1,6 +1,7 @@
 """What README and the pages of docs/ show can be typed, linked to, and is what the code says."""
 
 import ast
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ def test_what_is_shown_runs(
 ) -> None:
     """In the order of the page, after the README's own bundle of Tiny Aya."""
     if "--engine native" in read_page(page):
-        monkeypatch.setenv("PYTHONPATH", str(request.getfixturevalue("native")))
+        native = str(request.getfixturevalue("native"))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([native, str(ROOT)]))
     for shown in (MAKES_AYA, *shown_on(page)):
         if reason_left_out(shown) is None:
             typist.run(shown, capfd)

@@ -1,28 +1,34 @@
-"""Answers with guesses are those without, on the real programs."""
+"""Answers with guesses are those without, on the real programs and with every engine."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from export.backends import BACKENDS
-from export.backends import executorch as executorch_backend
-from export.backends import runner_methods as methods
 from export.checkpoint import Checkpoint
-from runtime import AnswerOptions, OptionError, Sampler, drain, generate, open_bundle
-from runtime.lookup import Lookup, _Pace
-from tests.conftest import UDHR
-from tests.programs.conftest import LIMITS, MakeBundle, fed, opened
+from export.pipeline import ExportedBundle
+from runtime import AnswerOptions, Sampler, Session, drain, generate, open_bundle
+from runtime.lookup import _Pace
+from tests.conftest import EXPORTED, UDHR
+from tests.programs.conftest import LIMITS, MakeBundle, fed
+
+pytestmark = pytest.mark.usefixtures("native")
+
+ENGINES = (("onnx", None), ("executorch", "torch"), ("executorch", "native"))
+RANDOM_IDS = np.random.default_rng(2).integers(300, 9000, 320).tolist()
+# A value near the edge between two codes may fall on either side in a larger step, which moves all
+# logits of a row a little; of other rows, such as that of the next token, all would differ much.
+ROUNDED, USUAL = 0.5, 2e-3
 
 
 @pytest.mark.l3
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("backend", "engine"), ENGINES)
 def test_each_row_is_what_a_step_of_its_own_gives(
-    tiny: Checkpoint, ids: list[int], backend: str, make_bundle: MakeBundle
+    tiny: Checkpoint, ids: list[int], backend: str, engine: str | None, make_bundle: MakeBundle
 ) -> None:
     """Before and past the window's edge, and after some of the rows were taken back."""
-    session = opened(make_bundle(tiny, backend))
+    bundle = open_bundle(make_bundle(tiny, backend), check_hashes=False)
+    session = bundle.session(engine=engine)
     assert session.guesses == LIMITS.chunk
     alone = fed(session, ids, [1] * LIMITS.context)
     session.reset()
@@ -36,55 +42,49 @@ def test_each_row_is_what_a_step_of_its_own_gives(
 
 
 @pytest.mark.l3
-def test_a_long_step_of_a_pte_tells_of_its_last_position(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("recipe", EXPORTED)
+@pytest.mark.parametrize("engine", ["torch", "native"])
+def test_rows_of_a_pte_are_those_of_single_steps_in_every_recipe(
+    exported: Mapping[str, list[ExportedBundle]], recipe: str, engine: str
 ) -> None:
-    """Rows for two tokens: steps of three and four cost the head no more than one does."""
-    monkeypatch.setattr(methods, "LOGIT_ROWS", 2)
-    session = opened(make_bundle(tiny, "executorch"))
-    assert session.guesses == 2
-    sizes = [session._engine._run(ids[:count], 0).shape[0] for count in (1, 2, 3, 4)]
-    assert sizes == [1, 2, 1, 1]
+    """Up to eight of them, around window 128 and ring 191; several planes of activations too."""
+    session = session_of(exported, recipe, "executorch", engine)
+    assert session.guesses == 8
+    differences = []
+    for start in (0, 30, 124, 186, 300):
+        alone = steps_after(session, start)
+        for count in (1, 2, 3, 5, 7, 8):
+            feed(session, start)
+            rows = session.step_rows(RANDOM_IDS[start : start + count])
+            assert len(rows) == count
+            used = np.isfinite(alone[:count])
+            differences += [
+                np.abs(row[here] - one[here]).max()
+                for row, one, here in zip(rows, alone[:count], used, strict=True)
+            ]
+    assert max(differences) < (1e-4 if recipe == "fp32" else ROUNDED)
+    assert np.median(differences) < USUAL
 
 
 @pytest.mark.l3
-def test_a_pte_that_tells_of_one_position_runs_and_refuses_guesses(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As they were exported before: one row, and no constant that says otherwise."""
-    monkeypatch.setattr(executorch_backend, "told_rows", lambda count, rows: 1)
-    plain = methods.runner_methods
-
-    def without_rows(*args: object) -> dict[str, object]:
-        found = plain(*args)
-        del found[methods.ROWS_METHOD]
-        return found
-
-    monkeypatch.setattr(executorch_backend, "runner_methods", without_rows)
-    session = opened(make_bundle(tiny, "executorch"))
-    assert session.guesses == 1
-    assert session._engine._run(ids[:4], 0).shape[0] == 1
-    session.prefill(ids[:6])
-    with pytest.raises(OptionError, match="last token of a step alone"):
-        Lookup(session, 3)
-
-
-@pytest.mark.l3
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("backend", "engine"), ENGINES)
+@pytest.mark.parametrize("recipe", EXPORTED)
 @pytest.mark.parametrize("language", ["en", "sw", "hi"])
-@pytest.mark.parametrize("temperature", [0.0, 0.5])
-def test_guesses_change_no_token(
-    bundles: Mapping[str, Path],
+def test_guesses_change_no_greedy_token(
+    exported: Mapping[str, list[ExportedBundle]],
+    recipe: str,
     backend: str,
+    engine: str | None,
     language: str,
-    temperature: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_Pace, "allowed", lambda self, most: most)  # however long steps take here
-    session = open_bundle(bundles[backend]).session(threads=1)
+    session = session_of(exported, recipe, backend, engine)
+    sizes, step_rows = [], session.step_rows
+    monkeypatch.setattr(session, "step_rows", lambda ids: sizes.append(len(ids)) or step_rows(ids))
     text = (UDHR / f"{language}.txt").read_text(encoding="utf-8")[:300] * 2
     answers = []
-    for ahead in (0, 4):
+    for ahead in (0, 7):
         session.reset()
         tokens = generate(
             session,
@@ -96,3 +96,54 @@ def test_guesses_change_no_token(
         answers.append(drain(tokens))
     assert answers[0].token_ids == answers[1].token_ids
     assert answers[0].text == answers[1].text
+    assert len(sizes) > 3
+    assert max(sizes) == 8
+
+
+@pytest.mark.l4
+@pytest.mark.parametrize("recipe", EXPORTED)
+def test_a_stock_runner_takes_the_last_of_several_rows(
+    exported: Mapping[str, list[ExportedBundle]], recipe: str
+) -> None:
+    """Prompts of 2 to 8 tokens, which it feeds in one step, and one whose last chunk is so short."""
+    import executorch.kernels.quantized  # noqa: F401
+    from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
+    from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner
+
+    session = session_of(exported, recipe, "executorch", "torch")
+    folder = next(bundle.path for bundle in exported[recipe] if bundle.backend == "executorch")
+    runner = TextLLMRunner(str(folder / "model.pte"), str(folder / "tokenizer.json"))
+    words = ("Habari", "Habari ya", "All human beings are")
+    last_chunks = []
+    for prompt in (*words, "All human beings are born free and equal in dignity and rights. " * 6):
+        session.reset()
+        ids = session.tokenizer.encode(prompt)
+        last_chunks.append(len(ids) % session.manifest.limits.chunk)
+        expected = drain(generate(session, ids, max_tokens=30, sampler=Sampler(temperature=0.0)))
+        runner.reset()
+        pieces: list[str] = []
+        config = GenerationConfig(
+            echo=False, max_new_tokens=len(expected.token_ids), temperature=0.0, num_bos=1
+        )
+        runner.generate(prompt, config, token_callback=pieces.append)
+        assert "".join(pieces) == expected.text
+    assert all(2 <= count <= 8 for count in last_chunks)
+
+
+def session_of(
+    exported: Mapping[str, list[ExportedBundle]], recipe: str, backend: str, engine: str | None
+) -> Session:
+    path = next(bundle.path for bundle in exported[recipe] if bundle.backend == backend)
+    return open_bundle(path, check_hashes=False).session(threads=1, engine=engine)
+
+
+def feed(session: Session, count: int) -> None:
+    session.reset()
+    if count:
+        session.prefill(RANDOM_IDS[:count])
+
+
+def steps_after(session: Session, start: int) -> np.ndarray:
+    """logits_TV of eight single steps."""
+    feed(session, start)
+    return np.stack([session.step(token) for token in RANDOM_IDS[start : start + 8]])

@@ -105,7 +105,7 @@ def test_guesses_change_no_greedy_token(
 def test_a_stock_runner_takes_the_last_of_several_rows(
     exported: Mapping[str, list[ExportedBundle]], recipe: str
 ) -> None:
-    """Prompts of 2 to 8 tokens, which it feeds in one step, and one whose last chunk is so short."""
+    """Prompts of 2 to 8 tokens, which it feeds in one step, and one that ends in such a step."""
     import executorch.kernels.quantized  # noqa: F401
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
     from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner

@@ -10,7 +10,7 @@ from export.pipeline import ExportedBundle
 from runtime import AnswerOptions, Sampler, Session, drain, generate, open_bundle
 from runtime.lookup import _Pace
 from tests.conftest import EXPORTED, UDHR
-from tests.programs.conftest import LIMITS, MakeBundle, fed
+from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -33,12 +33,17 @@ def test_each_row_is_what_a_step_of_its_own_gives(
     alone = fed(session, ids, [1] * LIMITS.context)
     session.reset()
     for count, kept in ((2, 2), (4, 1), (3, 2), (4, 4), (1, 1), (4, 0), (4, 3), (2, 1), (4, 4)) * 2:
-        start = session.position
+        if session.room < count:
+            break
+        start, may_go_back = session.position, session.can_take_back(count)
+        assert may_go_back or backend == "onnx"  # whose window layers have no slots to spare
         rows = session.step_rows(ids[start : start + count])
         assert len(rows) == count
         for offset, logits_V in enumerate(rows):
             np.testing.assert_allclose(logits_V, alone[start + offset], atol=1e-4)
-        session.rewind(start + kept)
+        if may_go_back:
+            session.rewind(start + kept)
+    assert session.position > 4 * WINDOW
 
 
 @pytest.mark.l3

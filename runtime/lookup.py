@@ -34,7 +34,7 @@ class Lookup:
         if ahead and session.guesses < 2:
             raise OptionError(
                 f"speculate is {ahead}, but the program of this {session.manifest.engine} bundle "
-                "tells of the last token of a step alone; leave it out"
+                "tells of the last token of a step alone; leave it out or export the bundle again"
             )
         self._session = session
         self._ahead = min(ahead, session.guesses - 1)

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from export.backends import FOOTPRINTS, Program
 from export.backends.placeholders import fill_placeholders, placeholder
-from export.backends.runner_methods import runner_methods
+from export.backends.runner_methods import logit_rows, runner_methods
 from export.backends.shared_segments import share_segments
+from export.backends.told_rows import rows_in_xnnpack, told_rows
 from export.decoder.activations import Rounding, add_planes, int8_rows, planes
 from export.decoder.cache import cache_slots, is_ring, ring_mask
 from export.decoder.config import AttentionConfig, DecoderConfig
@@ -239,14 +240,17 @@ class _Leaves:
 
 
 class ExecuTorchDecoder(nn.Module):
-    """(tokens int64 [1, T], start int64 [1]) -> logits float32 [1, 1, V], as stock runners call."""
+    """(tokens int64 [1, T], start int64 [1]) -> logits float32 [1, n, V], as stock runners call.
+
+    n is T up to LOGIT_ROWS tokens, else 1; runners take the last row.
+    """
 
     def __init__(self, model: QuantizedModel[DecoderConfig], limits: Limits) -> None:
         super().__init__()
         config = model.config
         leaves = _Leaves(limits, model.recipe, model.cache_scales)
         self.decoder = Decoder(config, model.weights, leaves)
-        self.context = limits.context
+        self.context, self.rows = limits.context, logit_rows(limits)
         rings = [layer for layer in config.layers if is_ring(layer, limits)]
         self.window = rings[0].window if rings else None
         self.ring_slots = cache_slots(rings[0], limits) if rings else 0
@@ -264,7 +268,9 @@ class ExecuTorchDecoder(nn.Module):
             restore = self._restore(told, first)
         torch._check(first < self.context)
         torch._check(first + count <= self.context)
-        return self.decoder(ids_BT, self._step(first, count, restore))  # type: ignore[no-any-return]
+        x_BTD = self.decoder.hidden(ids_BT, self._step(first, count, restore))
+        rows = told_rows(count, self.rows)
+        return self.decoder.logits(x_BTD.narrow(1, count - rows, rows))
 
     def _restore(self, told: Any, first: Any) -> _Restore:
         """told: 1 if the step begins with the preamble, else 0."""
@@ -327,7 +333,7 @@ class ExecuTorchBackend:
 
     def lower(self, traced: TracedModel, tokenizer: Tokenizer) -> Program:
         """See `Backend`."""
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), rows_in_xnnpack():
             warnings.simplefilter("ignore")  # deprecations inside torch and executorch
             edge = to_edge_transform_and_lower(
                 traced.exported,

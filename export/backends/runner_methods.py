@@ -2,14 +2,24 @@
 
 from typing import Any
 
+from export.options import Limits
 from export.tokenizer import Tokenizer
 from export.trace import TracedModel
+from runtime.engines.pte import ROWS_METHOD
+
+LOGIT_ROWS = 8  # tokens of a step, at most, that tells of all of them
+
+
+def logit_rows(limits: Limits) -> int:
+    """Tokens of a step, at most, after each of which a program tells its logits."""
+    return min(LOGIT_ROWS, limits.chunk)
 
 
 def runner_methods(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
     """Their names and values.
 
-    The runners cut prompts at `get_max_seq_len` and stop at `get_max_context_len`.
+    The runners cut prompts at `get_max_seq_len` and stop at `get_max_context_len`; ROWS_METHOD is
+    for our own.
     """
     return {
         "get_bos_id": tokenizer.bos,
@@ -22,4 +32,5 @@ def runner_methods(traced: TracedModel, tokenizer: Tokenizer) -> dict[str, Any]:
         "use_kv_cache": True,
         "use_sdpa_with_kv_cache": True,
         "enable_dynamic_shape": True,
+        ROWS_METHOD: logit_rows(traced.limits),
     }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runtime.engines.pte import PteEngine
+from runtime.engines.pte import ROWS_METHOD, PteEngine
 from runtime.errors import OptionError, ProgramError
 from runtime.manifest import Manifest
 from runtime.native_stderr import hidden_native_stderr
@@ -24,14 +24,14 @@ with warnings.catch_warnings():  # its API calls itself experimental
 class _Method:
     """A `Program` of the official binding."""
 
-    def __init__(self, method: Any) -> None:
-        self._method = method
+    def __init__(self, method: Any, rows: int) -> None:
+        self._method, self.rows = method, rows
 
     def forward(self, ids: Sequence[int], start: int) -> NDArray[np.float32]:
         inputs = (torch.tensor([list(ids)]), torch.tensor([start]))
         logits_BTV: torch.Tensor = self._method(inputs)[0]
-        logits_V: NDArray[np.float32] = logits_BTV[0, -1].numpy()
-        return logits_V
+        logits_TV: NDArray[np.float32] = logits_BTV[0].numpy()
+        return logits_TV
 
     def buffer(self, name: str) -> NDArray[Any]:
         buffer: NDArray[Any] = self._method.get_attribute(name).numpy()
@@ -57,6 +57,9 @@ def _load(path: Path, threads: int | None) -> _Method:
                 # XNNPACK uses the one pool, attention the other; of unlike sizes, they fight.
                 portable_lib._unsafe_reset_threadpool(threads)
                 torch.set_num_threads(threads)
-            return _Method(portable_lib._load_program(str(path)).load_method("forward"))
+            program = portable_lib._load_program(str(path))
+            names = [program.get_method_name(index) for index in range(program.num_methods())]
+            rows = program.load_method(ROWS_METHOD)(())[0] if ROWS_METHOD in names else 1
+            return _Method(program.load_method("forward"), rows)
     except RuntimeError as error:
         raise ProgramError(f"ExecuTorch does not load {path}: {error}") from error

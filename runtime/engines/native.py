@@ -11,7 +11,7 @@ import numpy as np
 import tinyaya_native
 from numpy.typing import NDArray
 
-from runtime.engines.pte import PteEngine
+from runtime.engines.pte import ROWS_METHOD, PteEngine, told
 from runtime.engines.pte_file import attention_may_read_codes
 from runtime.errors import OptionError, ProgramError
 from runtime.manifest import Manifest
@@ -43,7 +43,7 @@ def load_library() -> c.CDLL:
     library.tinyaya_close.restype = None
     library.tinyaya_forward.argtypes = (
         *(_Program, c.c_void_p, c.c_int64, c.c_int64),
-        *(c.c_void_p, c.c_int64, _Text),
+        *(c.c_void_p, c.c_int64, c.c_int64, _Text),
     )
     library.tinyaya_find.argtypes = (_Program, c.c_char_p, c.POINTER(_Buffer), _Text)
     library.tinyaya_constant.argtypes = (_Program, c.c_char_p, c.POINTER(c.c_int64), _Text)
@@ -62,16 +62,18 @@ class _Method:
         )
         self._check(failed, text, "load")
         weakref.finalize(self, library.tinyaya_close, self._program)
+        self.rows = self._constant(ROWS_METHOD, 1)
 
     def forward(self, ids: Sequence[int], start: int) -> NDArray[np.float32]:
         tokens_T = np.array(ids, np.int64)
-        logits_V, text = np.empty(self._vocab_size, np.float32), _Text()
+        shape = (told(len(ids), self.rows), self._vocab_size)
+        logits_TV, text = np.empty(shape, np.float32), _Text()
         failed = self._library.tinyaya_forward(
             *(self._program, tokens_T.ctypes.data, len(tokens_T), start),
-            *(logits_V.ctypes.data, self._vocab_size, text),
+            *(logits_TV.ctypes.data, *shape, text),
         )
         self._check(failed, text, "run")
-        return logits_V
+        return logits_TV
 
     def buffer(self, name: str) -> NDArray[Any]:
         found, text = _Buffer(), _Text()
@@ -85,9 +87,9 @@ class _Method:
         buffer: NDArray[Any] = np.ctypeslib.as_array(held)
         return buffer
 
-    def constant(self, name: str) -> int:
-        """What a constant method of the program says, such as get_max_seq_len."""
-        value, text = c.c_int64(), _Text()
+    def _constant(self, name: str, otherwise: int) -> int:
+        """What a constant method of the program says; `otherwise` where there is none."""
+        value, text = c.c_int64(otherwise), _Text()
         failed = self._library.tinyaya_constant(self._program, name.encode(), c.byref(value), text)
         self._check(failed, text, f"ask {name} of")
         return value.value

@@ -1,4 +1,7 @@
-"""Steps of a .pte in, logits out: its caches as an engine keeps them, whoever runs the program."""
+"""Steps of a .pte in, logits out: its caches as an engine keeps them, whoever runs the program.
+
+Shape suffixes: V vocabulary, T tokens of a step that a program tells of.
+"""
 
 from collections.abc import Sequence
 from copy import copy
@@ -10,20 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.engines import EngineState, Mark, check_sizes
+from runtime.errors import ProgramError
 from runtime.manifest import Manifest
 from runtime.mapped_files import release_mapped
 
+ROWS_METHOD = "get_max_logit_rows"  # constant of a .pte; without it, the last position alone
 _PARTS = ("keys", "values")
 
 
 class Program(Protocol):
     """The method `forward` of a loaded .pte."""
 
+    rows: int
+    """What its constant method ROWS_METHOD says; 1 where there is none."""
+
     def forward(self, ids: Sequence[int], start: int) -> NDArray[np.float32]:
-        """logits_V of the last of `ids`, the caller's own array."""
+        """logits_TV of the last `told(len(ids), rows)` of `ids`, the caller's own array."""
 
     def buffer(self, name: str) -> NDArray[Any]:
         """A buffer of the program, such as a cache: its own memory, not a copy."""
+
+
+def told(count: int, rows: int) -> int:
+    """Of how many positions a step of `count` tokens tells: all up to `rows`, else the last."""
+    return count if count <= rows else 1
 
 
 @dataclass
@@ -37,9 +50,8 @@ class _Shared:
 class PteEngine:
     """What the engines for .pte files have in common; see `Engine`."""
 
-    rows = 1
-
     def __init__(self, folder: Path, manifest: Manifest, program: Program) -> None:
+        self.rows = program.rows
         self._context = context = manifest.limits.context
         self._preamble = len(manifest.preamble.ids) if manifest.preamble else 0
         self._restoring = False
@@ -53,19 +65,29 @@ class PteEngine:
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Engine.step`."""
-        self._own()
-        restoring = self._restoring and position > 0
-        start = position + 2 * self._context if restoring else position
-        logits_V = self._shared.program.forward(ids, start)
-        self._restoring = False
-        end = position + len(ids)
-        self._written = end if position == 0 else max(self._written, end)
+        logits_V: NDArray[np.float32] = self._run(ids, position)[-1]
         return logits_V
 
     def step_rows(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
-        """As `Engine.step_rows`; the program tells of one position alone."""
-        assert len(ids) == self.rows
-        return self.step(ids, position)[None]
+        """As `Engine.step_rows`."""
+        assert len(ids) <= self.rows
+        return self._run(ids, position)
+
+    def _run(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
+        """logits_TV of the positions that the program tells of."""
+        self._own()
+        restoring = self._restoring and position > 0
+        start = position + 2 * self._context if restoring else position
+        logits_TV = self._shared.program.forward(ids, start)
+        if len(logits_TV) != (expected := told(len(ids), self.rows)):
+            raise ProgramError(
+                f"the program tells of {len(logits_TV)} positions of a step of {len(ids)} tokens; "
+                f"expected {expected}, by its {ROWS_METHOD}; export the bundle again"
+            )
+        self._restoring = False
+        end = position + len(ids)
+        self._written = end if position == 0 else max(self._written, end)
+        return logits_TV
 
     def restore(self) -> None:
         """As `Engine.restore`: the program does it in its next step."""

@@ -129,20 +129,30 @@ struct Opened {
   }
 };
 
+// Where logits go: [rows, vocabulary].
+struct Logits {
+  float* data;
+  int64_t rows, vocabulary;
+
+  Error take(const EValue& found) const {
+    if (!found.isTensor()) return Error::InvalidProgram;
+    const auto& tensor = found.toTensor();
+    if (tensor.scalar_type() != ScalarType::Float || tensor.dim() != 3 || tensor.size(0) != 1 ||
+        tensor.size(1) != rows || tensor.size(2) != vocabulary)
+      return Error::InvalidProgram;
+    std::memcpy(data, tensor.const_data_ptr(), tensor.nbytes());
+    return Error::Ok;
+  }
+};
+
 Error forward(Opened& opened, const int64_t* tokens, SizesType count, int64_t position,
-              float* logits, int64_t vocabulary) {
+              const Logits& logits) {
   auto ids = from_blob(const_cast<int64_t*>(tokens), {1, count}, ScalarType::Long);
   auto start = from_blob(&position, {1}, ScalarType::Long);
   tinyaya::codes = opened.codes.get();
   auto outputs = opened.module.execute(kForward, {EValue(ids), EValue(start)});
   tinyaya::codes = nullptr;
-  if (!outputs.ok()) return outputs.error();
-  const EValue& found = outputs->at(0);
-  if (!found.isTensor() || found.toTensor().scalar_type() != ScalarType::Float ||
-      found.toTensor().numel() != vocabulary)
-    return Error::InvalidProgram;
-  std::memcpy(logits, found.toTensor().const_data_ptr(), vocabulary * sizeof(float));
-  return Error::Ok;
+  return outputs.ok() ? logits.take(outputs->at(0)) : outputs.error();
 }
 
 Error find(Opened& opened, const char* name, tinyaya_buffer* buffer) {
@@ -162,6 +172,9 @@ Error find(Opened& opened, const char* name, tinyaya_buffer* buffer) {
 }
 
 Error constant(Opened& opened, const char* method, int64_t* value) {
+  auto names = opened.module.method_names();
+  if (!names.ok()) return names.error();
+  if (names->count(method) == 0) return Error::Ok;
   auto found = opened.module.execute(method);
   if (!found.ok()) return found.error();
   if (found->size() != 1 || !found->at(0).isInt()) return Error::InvalidType;
@@ -185,11 +198,12 @@ void tinyaya_close(void* program) {
 }
 
 int tinyaya_forward(void* program, const int64_t* tokens, int64_t count, int64_t position,
-                    float* logits, int64_t vocabulary, tinyaya_error* error) {
+                    float* logits, int64_t rows, int64_t vocabulary, tinyaya_error* error) {
   Listening listening;
-  return listening.result(forward(*static_cast<Opened*>(program), tokens,
-                                  static_cast<SizesType>(count), position, logits, vocabulary),
-                          error);
+  return listening.result(
+      forward(*static_cast<Opened*>(program), tokens, static_cast<SizesType>(count), position,
+              Logits{logits, rows, vocabulary}),
+      error);
 }
 
 int tinyaya_find(void* program, const char* name, tinyaya_buffer* buffer, tinyaya_error* error) {

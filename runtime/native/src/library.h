@@ -26,16 +26,17 @@ typedef struct {
 TINYAYA_API int tinyaya_open(const char* path, int codes, void** program, tinyaya_error* error);
 TINYAYA_API void tinyaya_close(void* program);
 
-// forward(tokens [1, count], position [1]); the `vocabulary` logits of the last position.
+// forward(tokens [1, count], position [1]); logits [rows, vocabulary] of the last positions. Where
+// the program tells of other than [1, rows, vocabulary], nothing is written.
 TINYAYA_API int tinyaya_forward(void* program, const int64_t* tokens, int64_t count,
-                                int64_t position, float* logits, int64_t vocabulary,
+                                int64_t position, float* logits, int64_t rows, int64_t vocabulary,
                                 tinyaya_error* error);
 
 // A mutable buffer by its name: the program's own memory.
 TINYAYA_API int tinyaya_find(void* program, const char* name, tinyaya_buffer* buffer,
                              tinyaya_error* error);
 
-// What a constant method says, such as get_max_seq_len.
+// What a constant method says, such as get_max_seq_len; without it, value stays as it is.
 TINYAYA_API int tinyaya_constant(void* program, const char* method, int64_t* value,
                                  tinyaya_error* error);
 

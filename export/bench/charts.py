@@ -50,8 +50,9 @@ def _machine_line(machine: Mapping[str, Any]) -> str:
         f"{row['threads']} threads read {row['read_bytes_per_s'] / 1e9:.1f} GB/s"
         for row in machine.get("bandwidths", ())
     ]
-    memory = f"{machine.get('memory_bytes', 0) / 1e9:.1f} GB"
-    names = [machine.get("name"), machine.get("cpu"), f"{machine.get('cores')} cores", memory]
+    cores, memory = machine.get("cores"), machine.get("memory_bytes")
+    sizes = [cores and f"{cores} cores", memory and f"{memory / 1e9:.1f} GB"]
+    names = [machine.get("name"), machine.get("cpu"), *sizes]
     return ", ".join([str(name) for name in names if name] + reads)
 
 

@@ -22,7 +22,7 @@ check: $(VENV)/installed
 android: $(VENV)/installed
 	PYTHON=$(abspath $(BIN))/python android_demo/ci/build.sh
 
-# Under qemu, on a machine with Debian's packages; `tests/arm/ci.sh --quick` is the part that CI runs.
+# Under qemu, on a machine with Debian's packages; `tests/arm/ci.sh --quick` is the part that CI runs, --thorough continues 40 prompts by 100 tokens.
 arm: $(VENV)/installed
 	PYTHON=$(abspath $(BIN))/python tests/arm/ci.sh
 

@@ -7,23 +7,27 @@ import pytest
 
 from tests.arm.boards import BOARDS
 from tests.arm.bundles import content_key
-from tests.arm.facts import ALL, COUNTED, ENGINES, GREEDY, QUICK, Facts, Scope, gather
+from tests.arm.facts import ALL, COUNTED, ENGINES, GREEDY, QUICK, THOROUGH, Facts, Scope, gather
 
 FIGURES = pytest.StashKey[list[str]]()
 CACHE = Path.home() / ".cache/tinyaya-export/arm"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--quick: what CI has time for; --cache: where `environment.sh` put its folder.
+    """--quick: what CI has time for; --thorough: more greedy tokens, for half an hour.
 
+    --cache: where `environment.sh` put its folder.
     --write-baseline: keep the counts of instructions, where they are meant to have changed.
     """
     parser.addoption("--quick", action="store_true")
+    parser.addoption("--thorough", action="store_true")
     parser.addoption("--write-baseline", action="store_true")
     parser.addoption("--cache", type=Path, default=CACHE)
 
 
 def _scope(config: pytest.Config) -> Scope:
+    if config.getoption("--thorough"):
+        return THOROUGH
     return QUICK if config.getoption("--quick") else ALL
 
 

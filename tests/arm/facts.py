@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,9 @@ class Scope:
     singles: int
 
 
-ALL = Scope(
-    recipes=("fp32", "int8", "int4", "int4-small", "int4-quality"),
-    prompts=40,
-    tokens=100,
-    texts=5,
-    singles=40,
-)
 QUICK = Scope(recipes=("fp32", "int4"), prompts=4, tokens=40, texts=4, singles=40)
+ALL = replace(QUICK, recipes=("fp32", "int8", "int4", "int4-small", "int4-quality"))
+THOROUGH = replace(ALL, prompts=40, tokens=100)
 
 
 @dataclass(frozen=True, kw_only=True)

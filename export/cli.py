@@ -272,14 +272,14 @@ def plan(
         checkpoint = trimmed(open_checkpoint(source), options, progress)
     limits = options.limits(checkpoint.config.max_context)
     names = list(BACKENDS) if backend == "both" else [backend]
-    plans = {name: asdict(plan_export(checkpoint, options, find_backend(name))) for name in names}
-    needs = {name: device_needs(checkpoint, options, find_backend(name)) for name in names}
+    plans = {name: plan_export(checkpoint, options, find_backend(name)) for name in names}
+    needs = {name: device_needs(plan, checkpoint, options) for name, plan in plans.items()}
     if as_json:
-        found = {name: plans[name] | prediction_json(device, needs[name]) for name in names}
+        found = {name: asdict(plans[name]) | prediction_json(device, needs[name]) for name in names}
         return print_json(found if backend == "both" else found[backend])
-    for name, estimates in plans.items():
+    for name, plan in plans.items():
         print(f"{name}, {recipe}, context {limits.context}, chunk {limits.chunk}:")
-        print_sizes(estimates)
+        print_sizes(asdict(plan))
         print_prediction(device, needs[name])
     return None
 

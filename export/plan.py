@@ -90,11 +90,10 @@ def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend
     )
 
 
-def device_needs(checkpoint: Checkpoint, options: ExportOptions, backend: Backend) -> Needs:
-    """What the bundle will need on a device: its memory, and what a step reads."""
+def device_needs(plan: Plan, checkpoint: Checkpoint, options: ExportOptions) -> Needs:
+    """What the planned bundle will need on a device: its memory, and what a step reads."""
     config, recipe = checkpoint.config, options.find_recipe()
     limits = options.limits(config.max_context)
-    plan = plan_export(checkpoint, options, backend)
     return Needs(
         memory_bytes=plan.device_peak_bytes,
         weights_read_bytes=plan.weights_bytes,

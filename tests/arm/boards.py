@@ -6,6 +6,7 @@ Emulated: what is computed and which instructions do it are those of the board; 
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -119,7 +120,8 @@ def _run(
     tasks: Sequence[Mapping[str, Any]],
     scratch: Path,
 ) -> Outcome:
-    scratch.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(scratch, ignore_errors=True)  # what another run left there
+    scratch.mkdir(parents=True)
     job, file = scratch / "job.json", scratch / "results.jsonl"
     job.write_text(json.dumps(tasks), encoding="utf-8")
     file.write_text("", encoding="utf-8")

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from export.probe import kl
 from export.texts import evaluation_texts
 from runtime import Tokenizer, open_bundle
 from tests.arm.boards import BOARDS, GUEST, Outcome, native_folder, run_here, run_on
@@ -21,7 +24,7 @@ BUILT_OF = "tinyaya_native/built_of.txt"
 GREEDY = ("pi4", "pi5")  # boards of the bar on equal tokens
 COUNTED = ("pi5", "i8mm")  # boards with integer products for both backends
 TEXT = "All human beings are born"
-_FEED = 24  # tokens of a judged text that are fed at once
+_FED, _SEVERAL = 24, 24  # tokens of a judged text that are not judged, and that are in larger steps
 _PAST_WINDOW = 200
 
 Task = dict[str, Any]
@@ -39,17 +42,29 @@ class Scope:
     singles: int
 
 
-QUICK = Scope(recipes=("fp32", "int4"), prompts=4, tokens=40, texts=4, singles=40)
+QUICK = Scope(recipes=("fp32", "int4"), prompts=4, tokens=40, texts=4, singles=16)
 ALL = replace(QUICK, recipes=("fp32", "int8", "int4", "int4-small", "int4-quality"))
 THOROUGH = replace(ALL, prompts=40, tokens=100)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """here: by backend, without emulation; there: by board, backend and kind of job."""
+    """here: by backend, without emulation; there: by board, backend and kind of job.
+
+    recorded: folders of logits, by backend and board, or by backend alone of this machine.
+    """
 
     here: Mapping[str, Mapping[str, Any]]
     there: Mapping[Key, Outcome]
+    recorded: Mapping[tuple[str, ...], Path]
+
+    def mean_kl(self, recipe: str, *place: str) -> float:
+        """KL in nats to the unquantized program of ONNX Runtime on this machine."""
+        reference, rows = (
+            np.load(self.recorded[key] / _logits_file(name))
+            for key, name in ((("onnx",), "fp32"), (place, recipe))
+        )
+        return float(kl(reference, rows).mean())
 
 
 def gather(cache: Path, folder: Path, scope: Scope, boards: Collection[str]) -> Facts:
@@ -59,13 +74,14 @@ def gather(cache: Path, folder: Path, scope: Scope, boards: Collection[str]) -> 
     jobs = {
         backend: dict(_jobs(folder, backend, engine, scope)) for backend, engine in ENGINES.items()
     }
-    here = {
-        backend: _here(cache, folder, _here_tasks(folder, backend, kinds, scope), backend)
-        for backend, kinds in jobs.items()
-    }
+    here, recorded = {}, {}
+    for backend, kinds in jobs.items():
+        tasks = _here_tasks(kinds)
+        recorded[backend,] = place = _place_here(cache, folder, tasks, backend)
+        here[backend] = _here(cache, place, tasks)
     wanted: list[Key] = [
         (board, backend, kind)
-        for kind in ("greedy", "each", "count")  # the longest first
+        for kind in ("each", "greedy", "count")  # the longest first
         for board in boards
         for backend in jobs
         if board in {"greedy": GREEDY, "count": COUNTED}.get(kind, BOARDS)
@@ -77,36 +93,39 @@ def gather(cache: Path, folder: Path, scope: Scope, boards: Collection[str]) -> 
         return run_on(BOARDS[board], cache, jobs[backend][kind], scratch, count=kind == "count")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return Facts(here=here, there=dict(zip(wanted, pool.map(run, wanted), strict=True)))
+        there = dict(zip(wanted, pool.map(run, wanted), strict=True))
+    for board, backend, kind in wanted:
+        if kind == "each":
+            recorded[backend, board] = folder / "-".join((board, backend, kind))
+    return Facts(here=here, there=there, recorded=recorded)
 
 
-def _here_tasks(
-    folder: Path, backend: str, jobs: Mapping[str, Sequence[Task]], scope: Scope
-) -> list[Task]:
-    first = _reference(folder, scope) if backend == "onnx" else []
+def _here_tasks(jobs: Mapping[str, Sequence[Task]]) -> list[Task]:
     saved = [task for task in jobs["each"] if task["kind"] == "resume"]
     saves = [{**task, "kind": "save", "name": "save"} for task in saved]
-    return [*first, *saves, *jobs["each"], *jobs["greedy"]]
+    return [*saves, *jobs["each"], *jobs["greedy"]]
 
 
-def _here(cache: Path, folder: Path, tasks: list[Task], backend: str) -> Mapping[str, Any]:
-    """Results on this machine, kept beside the bundles."""
+def _place_here(cache: Path, folder: Path, tasks: list[Task], backend: str) -> Path:
+    """Where results of this machine are kept, by all that they rest on."""
     digest = hashlib.sha256(GUEST.read_bytes() + json.dumps(tasks).encode())
     digest.update(native_folder(cache, platform.machine()).joinpath(BUILT_OF).read_bytes())
-    kept = folder / f"here-{backend}-{digest.hexdigest()[:16]}.json"
+    return folder / f"here-{backend}-{digest.hexdigest()[:16]}"
+
+
+def _here(cache: Path, place: Path, tasks: list[Task]) -> Mapping[str, Any]:
+    kept = place / "kept.json"
     if not kept.exists():
-        outcome = run_here(tasks, cache, folder / f"here-{backend}")
+        outcome = run_here(tasks, cache, place)
         if outcome.died:
-            raise RuntimeError(f"{backend} here: {outcome.died}\n{outcome.log[-2000:]}")
+            raise RuntimeError(f"{place.name}: {outcome.died}\n{outcome.log[-2000:]}")
         kept.write_text(json.dumps(outcome.results), encoding="utf-8")
     results: Mapping[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
     return results
 
 
-def _reference(folder: Path, scope: Scope) -> list[Task]:
-    """What quality is measured against, for both backends: the unquantized program here."""
-    judged = _quality(folder, bundle_path(folder, "onnx", "fp32"), scope)
-    return [{**judged, "name": "record", "kind": "record"}]
+def _logits_file(recipe: str) -> str:
+    return f"{recipe}.npy"
 
 
 def _jobs(
@@ -129,9 +148,7 @@ def _jobs(
             }
         )
         if name != TRIMMED:
-            each.append(
-                {**_quality(folder, Path(path), scope), "name": f"quality {name}"},
-            )
+            each.append(_record(name, Path(path), scope))
     past = [token for text in texts for token in text][:_PAST_WINDOW]
     each.append({"name": "sessions", "kind": "sessions", "bundle": str(int4), "ids": past})
     each.append(
@@ -156,12 +173,15 @@ def _jobs(
         yield kind, [{**task, "engine": engine} for task in tasks]
 
 
-def _quality(folder: Path, bundle: Path, scope: Scope) -> Task:
+def _record(recipe: str, bundle: Path, scope: Scope) -> Task:
+    length = _FED + _SEVERAL + scope.singles
     return {
-        "kind": "quality",
+        "name": f"record {recipe}",
+        "kind": "record",
         "bundle": str(bundle),
-        "file": str(folder / f"reference-{scope.texts}.npy"),
-        "texts": [text[: _FEED + scope.singles] for text in _texts(bundle, scope.texts)],
+        "file": _logits_file(recipe),
+        "texts": [text[:length] for text in _texts(bundle, scope.texts)],
+        "fed": _FED,
         "singles": scope.singles,
     }
 

@@ -9,14 +9,14 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from export.probe import kl, step_logits
 from export.verify import verify_bundle
 from runtime import Sampler, Session, complete, open_bundle
 
@@ -72,20 +72,10 @@ def greedy(task: Task) -> list[list[int]]:
 
 
 def record(task: Task) -> int:
-    """Logits of all texts, to compare with elsewhere, into a file."""
+    """Logits of all texts into a file, to compare where that takes no time."""
     rows = np.concatenate(list(_logits(task)))
     np.save(task["file"], rows)
     return len(rows)
-
-
-def quality(task: Task) -> float:
-    """Mean KL to the logits that `record` kept; nats."""
-    reference = np.load(task["file"], mmap_mode="r")
-    figures, done = [], 0
-    for rows in _logits(task):
-        figures.append(kl(reference[done : done + len(rows)], rows))
-        done += len(rows)
-    return float(np.concatenate(figures).mean())
 
 
 def sessions(task: Task) -> dict[str, bool]:
@@ -163,9 +153,18 @@ def _greedy(session: Session, prompt: list[int], tokens: int, *, reset: bool = T
     return ids
 
 
-def _logits(task: Task) -> Any:
+def _logits(task: Task) -> Iterator[NDArray[np.float32]]:
+    """Rows of each text after its first `fed` tokens: some as guesses are judged, then single."""
     session = _session(task)
-    return (step_logits(session, ids, task["singles"]) for ids in task["texts"])
+    for ids in task["texts"]:
+        session.reset()
+        session.prefill(ids[: task["fed"]])
+        several, singles = ids[task["fed"] : -task["singles"]], ids[-task["singles"] :]
+        for first in range(0, len(several), session.guesses):
+            rows = session.step_rows(several[first : first + session.guesses])
+            yield np.stack(rows)
+        for token in singles:
+            yield session.step(token)[None].copy()
 
 
 KINDS: Mapping[str, Callable[[Task], Any]] = {
@@ -177,7 +176,6 @@ KINDS: Mapping[str, Callable[[Task], Any]] = {
         generate,
         greedy,
         record,
-        quality,
         sessions,
         save,
         resume,

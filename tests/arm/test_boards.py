@@ -54,8 +54,7 @@ def test_bundle_speaks(facts: Facts, board: str, backend: str, recipe: str) -> N
 def test_quality_is_that_of_this_machine(
     facts: Facts, figures: list[str], board: str, backend: str, recipe: str
 ) -> None:
-    here = facts.here[backend][f"quality {recipe}"]
-    there = facts.there[board, backend, "each"].results[f"quality {recipe}"]
+    here, there = facts.mean_kl(recipe, backend), facts.mean_kl(recipe, backend, board)
     figures.append(f"{board} {backend} {recipe}: {there * 1000:.4f} mnat, here {here * 1000:.4f}")
     if recipe == "fp32":
         assert there < _FP32_KL

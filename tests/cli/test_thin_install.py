@@ -44,7 +44,8 @@ def test_base_install_has_no_torch(thin: Run) -> None:
 
 
 def test_runtime_is_imported_quickly(thin: Run) -> None:
-    code = "import time; t = time.process_time(); import runtime; print(time.process_time() - t)"
+    """In time of the thread that waits: numpy's others spin meanwhile, on a busy machine longer."""
+    code = "import time; t = time.thread_time(); import runtime; print(time.thread_time() - t)"
     assert min(float(thin("python", "-c", code).stdout) for _ in range(3)) < 0.2
 
 

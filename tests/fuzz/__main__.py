@@ -1,6 +1,7 @@
 """python -m tests.fuzz BUNDLE COUNT: mutate COUNT times over all targets, and say what came of it.
 
-Seeds count up from 0, or from a third argument, so a failure can be had again.
+Seeds count up from 0, or from a third argument, so a failure can be had again; a fourth one names
+the engine.
 """
 
 import random
@@ -12,11 +13,11 @@ from pathlib import Path
 from tests.fuzz.targets import Fuzzer
 
 
-def main(bundle: str, count: str, first: str = "0") -> None:
+def main(bundle: str, count: str, first: str = "0", engine: str | None = None) -> None:
     """Fuzz a bundle; a traceback names the seed."""
     seen: Counter[tuple[str, bool]] = Counter()
     with tempfile.TemporaryDirectory() as work:
-        targets = Fuzzer(Path(bundle), Path(work)).targets()
+        targets = Fuzzer(Path(bundle), Path(work), engine).targets()
         for seed in range(int(first), int(first) + int(count)):
             name = list(targets)[seed % len(targets)]
             try:

@@ -33,10 +33,10 @@ _TEXT: dict[str, Any] = {"prompt": "Hello", "max_tokens": 3, "logprobs": 2, "reg
 class Fuzzer:
     """A bundle's copy that is broken again and again; every file outside is watched."""
 
-    def __init__(self, bundle: Path, work: Path) -> None:
-        self._work, self._folder = work, work / "b"
+    def __init__(self, bundle: Path, work: Path, engine: str | None = None) -> None:
+        self._work, self._folder, self._engine = work, work / "b", engine
         shutil.copytree(bundle, self._folder)
-        self._bundle: Bundle = open_bundle(self._folder)
+        self._bundle: Bundle = open_bundle(self._folder, engine=self._engine)
         self._session: Session = self._bundle.session(threads=1)
         self._session.prefill([2, 300, 301, 302, 303])
         self._saved = work / "saved"
@@ -95,7 +95,7 @@ class Fuzzer:
         path = self._folder / name
         path.write_bytes(mutated_bytes(self._whole[name], chance))
         try:
-            return self._tried(lambda: open_bundle(self._folder))
+            return self._tried(lambda: open_bundle(self._folder, engine=self._engine))
         finally:
             path.write_bytes(self._whole[name])
 
@@ -115,7 +115,7 @@ class Fuzzer:
 
     def _use(self) -> None:
         """Open it, render and encode a chat, answer with two tokens."""
-        bundle = open_bundle(self._folder)
+        bundle = open_bundle(self._folder, engine=self._engine)
         ids = bundle.encode_chat([{"role": "user", "content": "Hello"}])
         tokens = generate(bundle.session(threads=1), ids, max_tokens=2, sampler=Sampler())
         for _ in tokens:

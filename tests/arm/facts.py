@@ -24,7 +24,7 @@ BUILT_OF = "tinyaya_native/built_of.txt"
 GREEDY = ("pi4", "pi5")  # boards of the bar on equal tokens
 COUNTED = ("pi5", "i8mm")  # boards with integer products for both backends
 TEXT = "All human beings are born"
-_FED, _SEVERAL = 24, 24  # tokens of a judged text that are not judged, and that are in larger steps
+_FED, _SEVERAL = 8, 16  # tokens of a judged text that are not judged, and that are in larger steps
 _PAST_WINDOW = 200
 
 Task = dict[str, Any]
@@ -42,7 +42,7 @@ class Scope:
     singles: int
 
 
-QUICK = Scope(recipes=("fp32", "int4"), prompts=4, tokens=40, texts=4, singles=16)
+QUICK = Scope(recipes=("fp32", "int4"), prompts=4, tokens=40, texts=4, singles=8)
 ALL = replace(QUICK, recipes=("fp32", "int8", "int4", "int4-small", "int4-quality"))
 THOROUGH = replace(ALL, prompts=40, tokens=100)
 
@@ -71,9 +71,7 @@ def gather(cache: Path, folder: Path, scope: Scope, boards: Collection[str]) -> 
     """Export, run here, then run on boards; folder: of bundles and of what was said of them."""
     folder.mkdir(parents=True, exist_ok=True)
     make_bundles(folder, list(ENGINES), [*scope.recipes, TRIMMED])
-    jobs = {
-        backend: dict(_jobs(folder, backend, engine, scope)) for backend, engine in ENGINES.items()
-    }
+    jobs = {backend: _jobs(folder, backend, engine, scope) for backend, engine in ENGINES.items()}
     here, recorded = {}, {}
     for backend, kinds in jobs.items():
         tasks = _here_tasks(kinds)
@@ -128,49 +126,34 @@ def _logits_file(recipe: str) -> str:
     return f"{recipe}.npy"
 
 
-def _jobs(
-    folder: Path, backend: str, engine: str | None, scope: Scope
-) -> Iterator[tuple[str, list[Task]]]:
-    fp32, int4 = (bundle_path(folder, backend, recipe) for recipe in ("fp32", "int4"))
-    texts = _texts(fp32, scope.prompts)
-    each: list[Task] = [{"name": "features", "kind": "features"}]
-    for name in (*scope.recipes, TRIMMED):
-        path = str(bundle_path(folder, backend, name))
-        each.append({"name": f"verify {name}", "kind": "verify", "bundle": path})
-        each.append(
-            {
-                "name": f"generate {name}",
-                "kind": "generate",
-                "bundle": path,
-                "text": TEXT,
-                "tokens": 12,
-                "threads": 2,
-            }
-        )
-        if name != TRIMMED:
-            each.append(_record(name, Path(path), scope))
+def _jobs(folder: Path, backend: str, engine: str | None, scope: Scope) -> Mapping[str, list[Task]]:
+    """Kind of job -> its tasks."""
+    fp32, int4 = (str(bundle_path(folder, backend, recipe)) for recipe in ("fp32", "int4"))
+    texts = _texts(Path(fp32), scope.prompts)
     past = [token for text in texts for token in text][:_PAST_WINDOW]
-    each.append({"name": "sessions", "kind": "sessions", "bundle": str(int4), "ids": past})
-    each.append(
-        {
-            "name": "resume",
-            "kind": "resume",
-            "bundle": str(fp32),
-            "ids": past,
-            "file": str(folder / f"{backend}.session"),
-            "next": texts[1][1],
-            "tokens": 20,
-        }
-    )
-    prompts = [text[:40] for text in texts]
-    greedy = {"name": "greedy", "kind": "greedy", "bundle": str(fp32), "prompts": prompts}
-    count = {"name": "count", "kind": "count", "bundle": str(int4), "ids": texts[0], "tokens": 4}
-    for kind, tasks in (
-        ("each", each),
-        ("greedy", [{**greedy, "tokens": scope.tokens}]),
-        ("count", [count]),
-    ):
-        yield kind, [{**task, "engine": engine} for task in tasks]
+    saved = {"ids": past, "file": str(folder / f"{backend}.session"), "next": texts[1][1]}
+    greedy = {"prompts": [text[:40] for text in texts], "tokens": scope.tokens}
+    jobs = {
+        "each": [
+            {"kind": "features", "name": "features"},
+            *_of_recipes(folder, backend, scope),
+            {"kind": "sessions", "name": "sessions", "bundle": int4, "ids": past},
+            {"kind": "resume", "name": "resume", "bundle": fp32, **saved, "tokens": 20},
+        ],
+        "greedy": [{"kind": "greedy", "name": "greedy", "bundle": fp32, **greedy}],
+        "count": [{"kind": "count", "name": "count", "bundle": int4, "ids": texts[0], "tokens": 4}],
+    }
+    return {kind: [{**task, "engine": engine} for task in tasks] for kind, tasks in jobs.items()}
+
+
+def _of_recipes(folder: Path, backend: str, scope: Scope) -> Iterator[Task]:
+    said = {"text": TEXT, "tokens": 12, "threads": 2}
+    for name in (*scope.recipes, TRIMMED):
+        path = bundle_path(folder, backend, name)
+        yield {"kind": "verify", "name": f"verify {name}", "bundle": str(path)}
+        yield {"kind": "generate", "name": f"generate {name}", "bundle": str(path), **said}
+        if name != TRIMMED:
+            yield _record(name, path, scope)
 
 
 def _record(recipe: str, bundle: Path, scope: Scope) -> Task:

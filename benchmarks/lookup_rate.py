@@ -66,9 +66,11 @@ def main(
     ahead: Annotated[int, typer.Option()] = 6,
     rounds: Annotated[int, typer.Option()] = 5,
     threads: Annotated[int, typer.Option()] = 1,
+    engine: Annotated[str | None, typer.Option()] = None,
 ) -> None:
     """Measure in turns; print medians."""
-    session = open_bundle(bundle, check_hashes=False).session(threads=threads)
+    opened = open_bundle(bundle, check_hashes=False, engine=engine)
+    session = opened.session(threads=threads)
     lookup._CLOSE = 0.0  # logits mean nothing here, so none is in doubt
     for name, (prompt, answer) in tasks(session.manifest.model.vocab_size, 200).items():
         pairs = []

@@ -6,6 +6,7 @@ from statistics import median
 
 import pytest
 
+from tests.arm.bundles import CHUNK
 from tests.arm.facts import Facts
 
 BASELINE = Path(__file__).with_name("instructions.json")
@@ -37,7 +38,7 @@ def test_kernel_is_the_right_one(facts: Facts, counted_board: str, backend: str)
     counted = _counted(facts, counted_board, backend)
     for (board, phase), kind in _KERNELS.items():
         if board == counted_board:
-            tokens = {"prefill": 64, "decode": 1}[phase]
+            tokens = {"prefill": CHUNK, "decode": 1}[phase]
             macs = counted[phase][kind] * _MACS[kind]
             assert macs > _MACS_AT_LEAST * _PROJECTIONS * tokens, (phase, counted[phase])
 

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 NANO = REPOSITORY / "tests/assets/nano"
 SOURCES = ("export", "quantize", "runtime", "tests/assets/nano")
 TRIMMED, TRIMMED_TO = "trimmed", ("sw", "en")
-CHUNK = 32  # half of the window: a probe is shorter with it
+CHUNK = 32  # small, because probes are longer by it
 WITH_PREAMBLE = ("int4", TRIMMED)  # the chat template's, whose check feeds it twice
 
 

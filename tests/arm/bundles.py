@@ -28,6 +28,7 @@ def content_key() -> str:
         if path.is_file() and path.suffix != ".pyc" and not {"server", "native"} & {*path.parts}
     )
     digest = hashlib.sha256((REPOSITORY / "pyproject.toml").read_bytes())
+    digest.update(Path(__file__).read_bytes())
     for path in files:
         digest.update(str(path.relative_to(REPOSITORY)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -34,8 +34,9 @@ _LOGIT_COPIES = 6  # model, quantized model and program, each twice while they a
 class Plan:
     """Estimates in bytes; weights and cache are exact, peaks rest on measured shares.
 
-    export_peak_bytes: the largest of the stages after it; calibrate: 0 where nothing is; lower:
-    trace, lower and write; verify: 0 without verification.
+    device_peak_bytes: of a .pte without torch, as on devices. export_peak_bytes: the largest of the
+    stages after it; calibrate: 0 where nothing is; lower: trace, lower and write; verify: 0 without
+    verification.
     """
 
     bundle_bytes: int

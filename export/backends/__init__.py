@@ -34,9 +34,9 @@ class Program:
 class Footprint:
     """What a backend takes beside the weights' own bytes; measured, see docs/decisions.md.
 
-    graph_bytes: on disk, a layer. engine_bytes: resident, whatever the model. resident_share:
-    resident bytes a byte of stored weights. export_bytes, export_share: likewise for the export's
-    peak, beside the quantized model itself.
+    graph_bytes: on disk, a layer. engine_bytes: resident on devices, whatever the model.
+    resident_share: resident bytes a byte of stored weights. export_bytes, export_share: likewise
+    for the export's peak, beside the quantized model itself.
     """
 
     graph_bytes: int
@@ -86,7 +86,7 @@ FOOTPRINTS = {
     ),
     "executorch": Footprint(
         graph_bytes=64_000,
-        engine_bytes=200_000_000,  # the native engine's, as on devices; with torch 590 MB more
+        engine_bytes=200_000_000,  # the native engine's; with torch 590 MB more
         resident_share=0.94,
         export_bytes=580_000_000,
         export_share=3.15,

@@ -26,9 +26,9 @@ android: $(VENV)/installed
 arm: $(VENV)/installed
 	PYTHON=$(abspath $(BIN))/python tests/arm/ci.sh
 
-# ExecuTorch's programs without torch; needs g++. Other machines: python -m runtime.native.build -h
+# ExecuTorch's programs without torch; needs g++. Other machines: python -m tinyaya.runtime.native.build -h
 native: $(VENV)/installed
-	$(PIP) --force-reinstall --no-deps $$($(BIN)/python -m runtime.native.build --wheel --out dist)
+	$(PIP) --force-reinstall --no-deps $$($(BIN)/python -m tinyaya.runtime.native.build --wheel --out dist)
 
 # torch first and by exact version: a range would draw in CUDA builds of several gigabytes.
 $(VENV)/installed: pyproject.toml

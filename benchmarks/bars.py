@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge, le
 
-from export.bench.charts import names
-from export.bench.results import Row
-from export.bench.store import Measured
+from tinyaya.benchmarks.speed.rows import Row, names
+from tinyaya.benchmarks.speed.run_file import Measured
 
 _PREFILL = 512  # tokens of the prompt that the bar is for
 _DECODE_BARS: Mapping[str, float] = {"onnx": 1.15, "executorch": 1.25}

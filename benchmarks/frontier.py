@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import exp, log
 
-from export.quality.page import Point
+from tinyaya.export.quality.page import Point
 
 
 def frontier_kl(points: Sequence[Point], weights_bytes: int) -> float:

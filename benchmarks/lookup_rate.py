@@ -1,6 +1,6 @@
 """A bundle in; out: how prompt lookup changes the decode rate, where text is copied and elsewhere.
 
-python -m benchmarks.lookup_rate DIR
+python -m tinyaya.benchmarks.lookup_rate DIR
 
 Answers are given beforehand and "sampled" as they are, so that a model that cannot copy is judged
 by its speed alone: what is measured is steps, not whether a model would say so.
@@ -13,8 +13,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from runtime import AnswerOptions, Sampler, Session, drain, generate, lookup, open_bundle
-from runtime.sampling import Logits
+from tinyaya.runtime import AnswerOptions, Sampler, Session, drain, generate, lookup, open_bundle
+from tinyaya.runtime.sampling import Logits
 
 
 class _Given(Sampler):

@@ -1,6 +1,6 @@
 """An ExecuTorch bundle in; out: how fast both engines for a .pte decode, in turns.
 
-python -m benchmarks.pte_engines DIR --context 128 --context 4000
+python -m tinyaya.benchmarks.pte_engines DIR --context 128 --context 4000
 
 Both engines hold the program, so it takes twice the memory of one.
 """
@@ -12,10 +12,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from export.bench.runner import BundleRunner
-from runtime import open_bundle
-from runtime.engines import EngineState, Mark, load_engine
-from runtime.manifest import Manifest
+from tinyaya.benchmarks.speed.runner import BundleRunner
+from tinyaya.runtime import open_bundle
+from tinyaya.runtime.engines import EngineState, Mark, load_engine
+from tinyaya.runtime.manifest import Manifest
 
 ENGINES = ("torch", "native")
 

@@ -3,7 +3,7 @@
 The same weights, texts and measure for all: each file's own program is judged one token at a time
 by the unquantized model in float32. llama.cpp's own float32 file is judged first: if it did not
 agree, nothing that follows could be compared.
-Usage: python -m benchmarks.quality SRC --out DIR
+Usage: python -m tinyaya.benchmarks.quality SRC --out DIR
 """
 
 import json
@@ -21,23 +21,22 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.frontier import frontier_kl
-from benchmarks.peers.llama_cpp import QUANTIZED_TYPES, LlamaRunner, convert
-from export.backends import BACKENDS, find_backend
-from export.bench.runner import Loading
-from export.checkpoint import open_checkpoint
-from export.errors import ExportError
-from export.options import CalibrationOptions, ExportOptions
-from export.pipeline import export_bundle
-from export.plan import weights_bytes
-from export.probe import Logits
-from export.progress import Progress
-from export.quality.evaluate import EvaluateOptions, Reference, Stepped, bundle_steps
-from export.quality.figures import LanguageFigures
-from export.quality.page import Point, draw_points
-from export.terminal import shown_progress
-from quantize.errors import QuantizeError
-from runtime import RunError, open_bundle
+from tinyaya.benchmarks.frontier import frontier_kl
+from tinyaya.benchmarks.peers.llama_cpp import QUANTIZED_TYPES, LlamaRunner, convert
+from tinyaya.benchmarks.speed.runner import Loading
+from tinyaya.export.backends import BACKENDS, find_backend
+from tinyaya.export.options import CalibrationOptions, ExportOptions
+from tinyaya.export.pipeline import export_bundle
+from tinyaya.export.plan.estimate import weights_bytes
+from tinyaya.export.proof.kl import Logits
+from tinyaya.export.quality.evaluate import EvaluateOptions, Reference, Stepped, bundle_steps
+from tinyaya.export.quality.figures import LanguageFigures
+from tinyaya.export.quality.page import Point, draw_points
+from tinyaya.export.source.checkpoint import open_checkpoint
+from tinyaya.export.system.progress_bar import shown_progress
+from tinyaya.runtime import open_bundle
+from tinyaya.runtime.errors import TinyAyaError
+from tinyaya.runtime.progress import Progress
 
 FLOAT_TYPE = "F32"
 OURS = ("int4-small", "int4", "int4-quality", "int8")
@@ -183,7 +182,7 @@ def quality(
 ) -> None:
     """Judge recipes and llama.cpp's formats on the same weights and texts.
 
-    Example: python -m benchmarks.quality tests/assets/nano --out quality
+    Example: python -m tinyaya.benchmarks.quality tests/assets/nano --out quality
     """
     out.mkdir(parents=True, exist_ok=True)
     options = EvaluateOptions(texts=texts, tokens=tokens, sentences=0)
@@ -200,7 +199,7 @@ def quality(
                     backend="both", recipe=recipe, calibration=calibration, force=True
                 )
                 rows += judge_recipe(reference, chosen, out, threads, progress)
-    except (DisagreementError, ExportError, QuantizeError, RunError) as error:
+    except (DisagreementError, TinyAyaError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
     rows = with_shares(rows)

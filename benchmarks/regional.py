@@ -2,7 +2,7 @@
 
 The same recipe is fitted to text in which the chosen languages have a growing share, and judged on
 texts that nothing was fitted to. Usage:
-python -m benchmarks.regional SRC --languages sw,en [--tokens 16384] [--share 0.5]
+python -m tinyaya.benchmarks.regional SRC --languages sw,en [--tokens 16384] [--share 0.5]
 """
 
 import json
@@ -16,18 +16,23 @@ import numpy as np
 import torch
 import typer
 
-from export.calibrate import fit_layers
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.config import DecoderConfig
-from export.decoder.reference import reference_logits
-from export.golden import hugging_face_encoder
-from export.parity import float_model
-from export.probe import kl
-from export.quantized import calibration_length
-from export.texts import calibration_texts, evaluation_texts, sequences_of, weights_of
-from export.variants import resolve_languages
-from quantize.quantizer import QuantizedModel, quantize_model
-from quantize.recipe import find_recipe
+from tinyaya.export.calibration.fit import fit_layers
+from tinyaya.export.calibration.quantized_model import calibration_length
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.export.decoder.reference import reference_logits
+from tinyaya.export.languages.texts import (
+    calibration_texts,
+    evaluation_texts,
+    sequences_of,
+    weights_of,
+)
+from tinyaya.export.languages.variants import resolve_languages
+from tinyaya.export.proof.kl import kl
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.source.tokenizer import hugging_face_encoder
+from tinyaya.quantize.quantizer import QuantizedModel, quantize_model
+from tinyaya.quantize.recipe import find_recipe
 
 JUDGED_TOKENS = 192
 

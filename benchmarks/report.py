@@ -1,6 +1,6 @@
 """A results file of the speed benchmark in; a page in Markdown, and its picture, out.
 
-Usage: python -m benchmarks.report results.json --out benchmarks/RESULTS.md --plot speed.png
+Usage: python -m tinyaya.benchmarks.report results.json --out benchmarks/RESULTS.md --plot speed.png
 """
 
 import os
@@ -11,17 +11,18 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import judge, judged_threads
-from export.bench.charts import names, plot_results
-from export.bench.contender import ANSWER_TOKENS
-from export.bench.options import LONG_PROMPT, SpeedOptions
-from export.bench.results import ContenderRow, Row, Spread
-from export.bench.store import Measured, StoreError, load
+from tinyaya.benchmarks.bars import judge, judged_threads
+from tinyaya.benchmarks.speed.contender import ANSWER_TOKENS
+from tinyaya.benchmarks.speed.options import LONG_PROMPT, SpeedOptions
+from tinyaya.benchmarks.speed.rows import ContenderRow, Row, Spread, names
+from tinyaya.benchmarks.speed.run_file import Measured, StoreError, load
+from tinyaya.benchmarks.speed.tables import plot_results
 
 _RANDOM_WEIGHTS = (
-    "**Weights are random**: a synthetic checkpoint of full size, which `benchmarks.synthetic` "
-    "writes. Speed and memory do not depend on the values of weights; the text that such a model "
-    "writes means nothing, and nothing here says anything of quality."
+    "**Weights are random**: a synthetic checkpoint of full size, which "
+    "`tinyaya.benchmarks.synthetic` writes. Speed and memory do not depend on the values of "
+    "weights; the text that such a model writes means nothing, and nothing here says anything of "
+    "quality."
 )
 _HOW = f"""\
 Every figure is the median of rounds, with quartiles in brackets; n is the number of rounds. A
@@ -189,14 +190,14 @@ def _commands(options: SpeedOptions, picture: str | None) -> str:
         settings.append(f"--long-rounds {options.long_rounds}")
     plot = f" --plot {picture}" if picture else ""
     return f"""\
-`python -m benchmarks.synthetic DIR` writes the checkpoint,
+`python -m tinyaya.benchmarks.synthetic DIR` writes the checkpoint,
 `tinyaya-export export DIR --out FOLDER --backend both` the bundles, and
-`python -m benchmarks.peers.llama_cpp DIR OUT.gguf --type Q4_0` a peer.
+`python -m tinyaya.benchmarks.peers.llama_cpp DIR OUT.gguf --type Q4_0` a peer.
 
 ```
-python -m benchmarks.speed {" ".join(contenders)} \\
+python -m tinyaya.benchmarks.speed {" ".join(contenders)} \\
     {" ".join(settings)} --out results.json
-python -m benchmarks.report results.json --out RESULTS.md{plot}
+python -m tinyaya.benchmarks.report results.json --out RESULTS.md{plot}
 ```
 
 With `--resume`, a run that was interrupted goes on."""
@@ -229,7 +230,7 @@ def report(
 ) -> None:
     """Write a page with tables, bars and the commands to repeat the run.
 
-    Example: python -m benchmarks.report results.json --out RESULTS.md --plot speed.png
+    Example: python -m tinyaya.benchmarks.report results.json --out RESULTS.md --plot speed.png
     """
     try:
         measured = load(results)

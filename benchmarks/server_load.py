@@ -1,6 +1,6 @@
 """A server's address in; out: what many clients at once got, and how its memory went.
 
-python -m benchmarks.server_load DIR --clients 32 --seconds 300
+python -m tinyaya.benchmarks.server_load DIR --clients 32 --seconds 300
 
 Every request asks for an answer with its own number in it, so mixed-up answers are found. Some
 clients leave in the middle of a stream, some before it begins. Needs `openai`.
@@ -51,7 +51,16 @@ class Load:
 
 def start_server(bundle: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     """Start `tinyaya-export serve` at a free port; its process and address."""
-    command = [sys.executable, "-m", "export.cli", "serve", str(bundle), "--port", "0", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tinyaya.export.cli.app",
+        "serve",
+        str(bundle),
+        "--port",
+        "0",
+        *options,
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     return server, server.stdout.readline().strip()

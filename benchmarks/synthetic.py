@@ -1,7 +1,7 @@
 """Write a checkpoint of Tiny Aya's exact sizes with reproducible random weights.
 
 It stands in for the real one where speed, memory and export are measured; its text means nothing.
-Usage: python -m benchmarks.synthetic DIR [--tokenizer FOLDER] [--layers N]
+Usage: python -m tinyaya.benchmarks.synthetic DIR [--tokenizer FOLDER] [--layers N]
 """
 
 import json
@@ -15,8 +15,8 @@ import torch
 import typer
 from torch import Tensor
 
-from export.decoder.config import parse_config
-from export.decoder.model import tensor_shapes
+from tinyaya.export.decoder.config import parse_config
+from tinyaya.export.decoder.model import tensor_shapes
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Cohere2ForCausalLM"],

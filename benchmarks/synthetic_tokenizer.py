@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
-from export.bpe import BYTES, BytePairs
-from export.scripts import COMMON, Characters
+from tinyaya.export.languages.scripts import COMMON, Characters
+from tinyaya.export.vocabulary.bpe import BYTES, BytePairs
 
 SIZE = 261_008  # of Tiny Aya's 262,144 rows these have a token
 _LONGEST_BYTES = 24

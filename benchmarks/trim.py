@@ -2,7 +2,7 @@
 
 Random weights come with the small model's tokenizer, so one of Tiny Aya's size is put beside links
 to the weights. Usage:
-python -m benchmarks.trim SRC --work DIR [--languages te,mr,bn,ta,hi,pa,gu,ur,ne] [--keep safe]
+python -m tinyaya.benchmarks.trim SRC --work DIR [--languages te,mr,bn,ta,hi,pa,gu] [--keep safe]
 It then names the commands that export both bundles and compare their speed.
 """
 
@@ -14,15 +14,15 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.synthetic_tokenizer import grow_tokenizer
-from export.backends import BACKENDS, find_backend
-from export.checkpoint import open_checkpoint, read_json
-from export.decoder.model import EMBEDDING
-from export.options import ExportOptions, VocabularyOptions
-from export.plan import plan_export
-from export.progress import Silent
-from export.variants import resolve_languages
-from export.vocabulary import trimmed
+from tinyaya.benchmarks.synthetic_tokenizer import grow_tokenizer
+from tinyaya.export.backends import BACKENDS, find_backend
+from tinyaya.export.decoder.model import EMBEDDING
+from tinyaya.export.languages.variants import resolve_languages
+from tinyaya.export.options import ExportOptions, VocabularyOptions
+from tinyaya.export.plan.estimate import plan_export
+from tinyaya.export.source.checkpoint import open_checkpoint, read_json
+from tinyaya.export.vocabulary.choose import trimmed
+from tinyaya.runtime.progress import Silent
 
 SOUTH_ASIA = "te,mr,bn,ta,hi,pa,gu,ur,ne"
 
@@ -70,7 +70,7 @@ def main(
     print(f"{command} --out {work}/whole")
     print(f"{command} --out {work}/own --languages {','.join(codes)} --keep {keep}")
     bundles = f"--bundle {work}/whole --bundle {work}/own"
-    print(f"python -m benchmarks.speed {bundles} --contexts 128 --out {work}/speed.json")
+    print(f"python -m tinyaya.benchmarks.speed {bundles} --contexts 128 --out {work}/speed.json")
 
 
 if __name__ == "__main__":

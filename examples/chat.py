@@ -2,7 +2,7 @@
 
 import sys
 
-from runtime import Chat, Sampler, drain, open_bundle
+from tinyaya.runtime import Chat, Sampler, drain, open_bundle
 
 bundle = open_bundle(sys.argv[1])
 chat = Chat(bundle, bundle.session(), system="Answer briefly.")

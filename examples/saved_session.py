@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from runtime import complete, open_bundle
+from tinyaya.runtime import complete, open_bundle
 
 session = open_bundle(sys.argv[1]).session()
 text = "All human beings are born free and equal in dignity and rights. " * 20

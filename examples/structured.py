@@ -3,7 +3,7 @@
 import json
 import sys
 
-from runtime import AnswerOptions, Sampler, complete, open_bundle
+from tinyaya.runtime import AnswerOptions, Sampler, complete, open_bundle
 
 SCHEMA = {
     "type": "object",

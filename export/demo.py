@@ -7,20 +7,21 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from export.backends import BACKENDS, find_backend
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.config import DecoderConfig
-from export.golden import golden_tokens
-from export.options import CalibrationOptions, ExportOptions
-from export.parity import KL_SHARE, Parity, float_model, measure, tail_logits
-from export.pipeline import export_bundle
-from export.probe import SINGLE_STEPS, Check, Logits
-from export.progress import Progress
-from export.quantized import build_quantized
-from export.texts import evaluation_texts
-from quantize.quantizer import QuantizedModel
-from quantize.recipe import find_recipe
-from runtime import Bundle, Sampler, Session, complete, open_bundle
+from tinyaya.export.backends import BACKENDS, find_backend
+from tinyaya.export.bundle.tokenizer_proof import golden_tokens
+from tinyaya.export.calibration.quantized_model import build_quantized
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.export.languages.texts import evaluation_texts
+from tinyaya.export.options import CalibrationOptions, ExportOptions
+from tinyaya.export.pipeline import export_bundle
+from tinyaya.export.proof.kl import Logits
+from tinyaya.export.proof.parity import KL_SHARE, Parity, float_model, measure, tail_logits
+from tinyaya.export.proof.probe import SINGLE_STEPS, Check
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.quantize.quantizer import QuantizedModel
+from tinyaya.quantize.recipe import find_recipe
+from tinyaya.runtime import Bundle, Sampler, Session, complete, open_bundle
+from tinyaya.runtime.progress import Progress
 
 RECIPES_SHOWN = ("int4", "int8")
 PROMPT = "All human beings are born"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from export.errors import OptionsError
-from quantize.recipe import Recipe, find_recipe
+from tinyaya.quantize.recipe import Recipe, find_recipe
+from tinyaya.runtime.errors import OptionError
 
 DEFAULT_CONTEXT = 8192
 
@@ -23,9 +23,9 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse limits that fit no model."""
         if self.chunk < 1:
-            raise OptionsError(f"chunk is {self.chunk}; expected at least 1")
+            raise OptionError(f"chunk is {self.chunk}; expected at least 1")
         if self.context < self.chunk:
-            raise OptionsError(
+            raise OptionError(
                 f"context {self.context} is below the chunk {self.chunk}; "
                 "raise --context or lower --chunk"
             )
@@ -50,9 +50,9 @@ class VocabularyOptions:
     def __post_init__(self) -> None:
         """Refuse what nothing can be chosen for."""
         if not self.languages:
-            raise OptionsError("no language is named; expected codes such as sw, en")
+            raise OptionError("no language is named; expected codes such as sw, en")
         if self.keep not in KEEPS:
-            raise OptionsError(f"keep is {self.keep!r}; known: {', '.join(KEEPS)}")
+            raise OptionError(f"keep is {self.keep!r}; known: {', '.join(KEEPS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class CalibrationOptions:
     def __post_init__(self) -> None:
         """Refuse what nothing can be fitted to."""
         if self.tokens < 1:
-            raise OptionsError(f"calibration tokens is {self.tokens}; expected at least 1")
+            raise OptionError(f"calibration tokens is {self.tokens}; expected at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +111,12 @@ class ExportOptions:
         return replace(self.calibration, languages=named or chosen)
 
     def limits(self, max_context: int) -> Limits:
-        """Limits for a checkpoint made for `max_context` positions; raises OptionsError."""
+        """Limits for a checkpoint made for `max_context` positions; raises OptionError."""
         if self.context is None:
             context = min(max_context, DEFAULT_CONTEXT)
             return Limits(context=context, chunk=min(self.chunk, context))
         if self.context > max_context:
-            raise OptionsError(
+            raise OptionError(
                 f"context {self.context} is above the checkpoint's max_position_embeddings "
                 f"{max_context}; use --context {max_context} or less"
             )

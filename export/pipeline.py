@@ -7,26 +7,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from export.allocator import map_large_blocks
-from export.backends import BACKENDS, Backend, find_backend
-from export.bundle_writer import BundleContent, write_files, write_json, write_manifest
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.config import DecoderConfig
-from export.errors import ParityError
-from export.golden import Golden, golden_tokens, prove_tokenizer
-from export.memory import memory_explained
-from export.options import ExportOptions, Limits
-from export.parity import KL_SHARE, Parity, float_model, measure, tail_logits
-from export.plan import check_resources
-from export.preamble import find_preamble, longest_preamble, ship_preamble
-from export.probe import PROBE_FILE, Logits, probe_ids, record_probe, replay_preamble
-from export.progress import NamedProgress, Progress, Silent
-from export.quantized import build_quantized
-from export.staging import check_target, staged, writes_explained
-from export.trace import trace_model
-from export.vocabulary import trimmed
-from quantize.quantizer import QuantizedModel
-from runtime import Session, open_bundle
+from tinyaya.export.backends import BACKENDS, find_backend
+from tinyaya.export.backends.base import Backend
+from tinyaya.export.backends.trace import trace_model
+from tinyaya.export.bundle.preamble import find_preamble, longest_preamble, ship_preamble
+from tinyaya.export.bundle.staging import check_target, staged, writes_explained
+from tinyaya.export.bundle.tokenizer_proof import Golden, golden_tokens, prove_tokenizer
+from tinyaya.export.bundle.write import BundleContent, write_files, write_json, write_manifest
+from tinyaya.export.calibration.quantized_model import build_quantized
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.export.errors import ParityError
+from tinyaya.export.options import ExportOptions, Limits
+from tinyaya.export.plan.estimate import check_resources
+from tinyaya.export.proof.kl import Logits
+from tinyaya.export.proof.parity import KL_SHARE, Parity, float_model, measure, tail_logits
+from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.system.allocator import map_large_blocks
+from tinyaya.export.system.out_of_memory import memory_explained
+from tinyaya.export.vocabulary.choose import trimmed
+from tinyaya.quantize.quantizer import QuantizedModel
+from tinyaya.runtime import Session, open_bundle
+from tinyaya.runtime.progress import NamedProgress, Progress, Silent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from quantize.errors import BudgetError
+from tinyaya.quantize.errors import BudgetError
 
 
 @dataclass(frozen=True, kw_only=True)

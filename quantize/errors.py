@@ -7,9 +7,11 @@ QuantizeError
 └── SingularGramError  calibration saw too little to say how inputs go together
 """
 
+from tinyaya.runtime.errors import TinyAyaError
 
-class QuantizeError(Exception):
-    """Base of all errors of this stage; the message says what was found and the way out."""
+
+class QuantizeError(TinyAyaError):
+    """Base of all errors of this stage."""
 
 
 class BudgetError(QuantizeError):

@@ -10,9 +10,9 @@ Shape suffixes: O output rows, I inputs, J inputs too, G groups in a row.
 import torch
 from torch import Tensor
 
-from quantize.errors import SingularGramError
-from quantize.groupwise import QuantizedWeight, best_scales, check_groups, round_to
-from quantize.precision import Precision
+from tinyaya.quantize.errors import SingularGramError
+from tinyaya.quantize.groupwise import QuantizedWeight, best_scales, check_groups, round_to
+from tinyaya.quantize.precision import Precision
 
 _BLOCK = 128  # columns between two updates of all that follow
 DAMPING = (0.03, 0.1, 1.0)  # shares of the mean diagonal; the first that factorizes

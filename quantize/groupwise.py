@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quantize.errors import GroupSizeError
-from quantize.precision import Precision
+from tinyaya.quantize.errors import GroupSizeError
+from tinyaya.quantize.precision import Precision
 
 # A scale may clip the largest weight a little where that lowers the squared error of its group.
 _SCALE_CANDIDATES = {
@@ -21,7 +21,7 @@ _SCALE_CANDIDATES = {
     8: torch.linspace(0.94, 1.0, 7).tolist(),
 }
 # The search works on row blocks of this size: half a megabyte stays in a core's cache, and is not
-# mapped anew by the system for every step (`export.allocator`).
+# mapped anew by the system for every step (`tinyaya.export.system.allocator`).
 CHUNK_VALUES = 1 << 17
 
 

@@ -7,11 +7,11 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from quantize.cache_scales import CacheScales
-from quantize.groupwise import QuantizedWeight, dequantize, quantize
-from quantize.recipe import Recipe
-from quantize.report import RoleReport
-from quantize.roles import PROJECTIONS, LayerKind, Role, place_of
+from tinyaya.quantize.cache_scales import CacheScales
+from tinyaya.quantize.groupwise import QuantizedWeight, dequantize, quantize
+from tinyaya.quantize.recipe import Recipe
+from tinyaya.quantize.report import RoleReport
+from tinyaya.quantize.roles import PROJECTIONS, LayerKind, Role, place_of
 
 Weight = Tensor | QuantizedWeight
 _BLOCK_ROWS = 4096

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from quantize.errors import RecipeError
-from quantize.precision import Precision
-from quantize.roles import PROJECTIONS, TABLES, LayerKind, Place, Role
+from tinyaya.quantize.errors import RecipeError
+from tinyaya.quantize.precision import Precision
+from tinyaya.quantize.roles import PROJECTIONS, TABLES, LayerKind, Place, Role
 
 KV_TYPES = ("fp32", "int8")
 BITS = (4, 8)
@@ -27,7 +27,7 @@ class Recipe:
     activation_planes: engines multiply 8-bit activations; with two planes a matrix takes
     x = high + low, each rounded to 8 bits, which is exact to about 16 bits at twice the arithmetic.
     head_planes: the same for the head, which multiplies only the last position of a step.
-    calibrated: whether codes are fitted to what the weights multiply (`quantize.gptq`), or to the
+    calibrated: whether codes are fitted to what the weights multiply (`gptq`), or to the
     weights alone.
     """
 

@@ -1,10 +1,10 @@
 """bundle -> tokens: open a bundle, feed a session, generate; engines load when first needed."""
 
-from runtime.bundle import Bundle, open_bundle
-from runtime.chat import Chat
-from runtime.constraint import KINDS, Constraint, Grammars
-from runtime.engines import ENGINES, Engine
-from runtime.errors import (
+from tinyaya.runtime.bundle import Bundle, open_bundle
+from tinyaya.runtime.chat import Chat
+from tinyaya.runtime.constraint import KINDS, Constraint, Grammars
+from tinyaya.runtime.engines import ENGINES, Engine
+from tinyaya.runtime.errors import (
     BundleError,
     ChangedFileError,
     ChatTemplateError,
@@ -24,7 +24,7 @@ from runtime.errors import (
     SessionFileError,
     VersionError,
 )
-from runtime.generate import (
+from tinyaya.runtime.generate import (
     AnswerOptions,
     Generation,
     StopReason,
@@ -34,11 +34,11 @@ from runtime.generate import (
     generate,
     require_complete,
 )
-from runtime.manifest import Manifest, read_manifest
-from runtime.sampling import Alternative, Logits, Penalties, Sampler
-from runtime.session import Session
-from runtime.template import ChatTemplate, Message
-from runtime.tokenizer import TextStream, Tokenizer
+from tinyaya.runtime.manifest import Manifest, read_manifest
+from tinyaya.runtime.sampling import Alternative, Logits, Penalties, Sampler
+from tinyaya.runtime.session import Session
+from tinyaya.runtime.template import ChatTemplate, Message
+from tinyaya.runtime.tokenizer import TextStream, Tokenizer
 
 __all__ = [
     "ENGINES",

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from runtime.chat import encode_chat
-from runtime.constraint import Grammars
-from runtime.engines import ENGINES, load_engine
-from runtime.errors import (
+from tinyaya.runtime.constraint import Grammars
+from tinyaya.runtime.engines import ENGINES, load_engine
+from tinyaya.runtime.errors import (
     BundleError,
     ChangedFileError,
     ChatTemplateError,
     ManifestError,
     MissingFileError,
 )
-from runtime.manifest import (
+from tinyaya.runtime.manifest import (
     CHAT_TEMPLATE,
     MANIFEST,
     TOKENIZER,
@@ -25,9 +24,9 @@ from runtime.manifest import (
     Manifest,
     read_manifest,
 )
-from runtime.session import Session
-from runtime.template import ChatTemplate, Message
-from runtime.tokenizer import Tokenizer
+from tinyaya.runtime.session import Session
+from tinyaya.runtime.template import ChatTemplate, Message, encode_chat
+from tinyaya.runtime.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,9 @@ class Bundle:
     @cached_property
     def grammars(self) -> Grammars:
         """What answers can be held to; raises EngineMissingError without llguidance."""
-        return Grammars(self)
+        manifest = self.manifest
+        file, stop = self.folder / TOKENIZER, manifest.tokens.stop
+        return Grammars(file, manifest.model.vocab_size, stop)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """Ids of a conversation in the bundle's template, with one BOS; the answer comes next.

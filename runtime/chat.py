@@ -1,47 +1,15 @@
 """Messages in, an answer out token by token; what a session already holds is not fed again."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from runtime.errors import ChatTemplateError
-from runtime.generate import AnswerOptions, Generation, Token, generate
-from runtime.sampling import Sampler
-from runtime.session import Session
-from runtime.template import ChatTemplate, Message
-from runtime.tokenizer import Tokenizer
+from tinyaya.runtime.generate import AnswerOptions, Generation, Token, generate
+from tinyaya.runtime.sampling import Sampler
+from tinyaya.runtime.session import Session
+from tinyaya.runtime.template import Message
 
 if TYPE_CHECKING:
-    from runtime.bundle import Bundle
-
-_CUT = "\ufdd0cut\ufdd0"  # noncharacters, which no text holds
-
-
-def encode_chat(
-    template: ChatTemplate, tokenizer: Tokenizer, messages: Sequence[Message]
-) -> list[int]:
-    """See `Bundle.encode_chat`.
-
-    A special token's text in a message is cut within, and the parts are encoded apart.
-    """
-    shielded = [_shielded(message, tokenizer.special) for message in messages]
-    first, *rest = template.render(shielded).split(_CUT)
-    ids = tokenizer.encode(first)
-    while ids[1:2] == ids[:1]:  # a template that writes what the tokenizer adds
-        del ids[0]
-    for part in rest:
-        ids += tokenizer.encode(part, add_bos=False)
-    return ids
-
-
-def _shielded(message: Message, special: Sequence[str]) -> Message:
-    if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-        raise ChatTemplateError(
-            "a message has no text; expected an object with 'role' and 'content', both texts"
-        )
-    content = message["content"].replace(_CUT, "")
-    for text in special:
-        content = content.replace(text, f"{text[:1]}{_CUT}{text[1:]}")
-    return {**message, "content": content}
+    from tinyaya.runtime.bundle import Bundle
 
 
 class Chat:

@@ -4,19 +4,17 @@ The library llguidance does the work. Shape suffixes: V vocabulary.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.errors import ConstraintError, EngineMissingError
-from runtime.manifest import TOKENIZER
-from runtime.sampling import Logits
+from tinyaya.runtime.errors import ConstraintError, EngineMissingError
+from tinyaya.runtime.sampling import Logits
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
-
-    from runtime.bundle import Bundle
 
 PACKAGE = "llguidance==1.9.1"
 
@@ -32,18 +30,16 @@ KINDS: Mapping[str, Callable[[str], str]] = {
 
 
 class Grammars:
-    """What a bundle's tokenizer needs to be held to a form; made once, as it takes a while.
+    """What a tokenizer needs to be held to a form; made once, as it takes a while.
 
     Raises EngineMissingError if llguidance is not installed.
     """
 
-    def __init__(self, bundle: "Bundle") -> None:
-        manifest = bundle.manifest
-        text = (bundle.folder / TOKENIZER).read_text(encoding="utf-8")
-        self._vocab_size = manifest.model.vocab_size
-        self._stop = list(manifest.tokens.stop)
+    def __init__(self, tokenizer_file: Path, vocab_size: int, stop: Sequence[int]) -> None:
+        """tokenizer_file: tokenizer.json. stop: ids that end answers."""
+        self._vocab_size = vocab_size
         self._tokenizer: LLTokenizer = _library().LLTokenizer(
-            text, n_vocab=self._vocab_size, eos_token=self._stop
+            tokenizer_file.read_text(encoding="utf-8"), n_vocab=vocab_size, eos_token=list(stop)
         )
 
     def constraint(self, kind: str, text: str) -> "Constraint":

@@ -1,4 +1,14 @@
-"""What can go wrong from a bundle to tokens.
+"""What can go wrong; all errors of the project have one root.
+
+TinyAyaError
+├── OptionError           what a caller chose is out of its range, or does not fit the rest
+│   └── SamplingError        ... or logits that cannot be sampled
+├── RunError              from a bundle to tokens, as below
+├── BenchError            a benchmark cannot be run, or a bundle did not run in it
+│   ├── AdbError             adb, the phone or the app on it did not do what was asked
+│   └── HostError            the machine that ssh leads to did not do what was asked
+├── ExportError           from a checkpoint to a bundle: `tinyaya.export.errors`
+└── QuantizeError         from a model to a quantized one: `tinyaya.quantize.errors`
 
 RunError
 ├── BundleError           the folder is not a bundle that can be run
@@ -13,16 +23,22 @@ RunError
 │   ├── PromptTooLongError   more tokens than the context has left
 │   ├── InvalidTextError     text that UTF-8 cannot write
 │   └── ChatTemplateError    no chat template, or one that refuses the messages
-├── OptionError           a number that a caller chose is out of its range
-│   └── SamplingError        ... or logits that cannot be sampled
 ├── ConstraintError       a form for the answer that cannot be used, or was not reached
 ├── RewindError           the caches no longer hold what the position needs
 └── SessionFileError      a file is not a session of this bundle, or cannot be read or written
 """
 
 
-class RunError(Exception):
-    """Base of all errors of the runtime; the message says what was found and the way out."""
+class TinyAyaError(Exception):
+    """Base of all errors of the project; the message says what was found and the way out."""
+
+
+class OptionError(TinyAyaError):
+    """What a caller chose is out of its range, or does not fit the rest."""
+
+
+class RunError(TinyAyaError):
+    """Base of what can go wrong from a bundle to tokens."""
 
 
 class BundleError(RunError):
@@ -73,10 +89,6 @@ class ChatTemplateError(PromptError):
     """No chat template, or one that refuses the messages."""
 
 
-class OptionError(RunError):
-    """A number that a caller chose is out of its range."""
-
-
 class SamplingError(OptionError):
     """Sampling options out of range, or logits that cannot be sampled."""
 
@@ -91,3 +103,15 @@ class ConstraintError(RunError):
 
 class SessionFileError(RunError):
     """A file is not a session of this bundle, or cannot be read or written."""
+
+
+class BenchError(TinyAyaError):
+    """A benchmark cannot be run, or a bundle did not run in it."""
+
+
+class HostError(BenchError):
+    """The machine that ssh leads to did not do what was asked."""
+
+
+class AdbError(BenchError):
+    """adb, the phone or the app on it did not do what was asked."""

@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from runtime.errors import ConstraintError, EmptyPromptError, OptionError
-from runtime.lookup import Lookup
-from runtime.sampling import Alternative, Logits, Sampler, alternatives, log_scale
-from runtime.session import Session
-from runtime.stop_strings import StopStrings
+from tinyaya.runtime.errors import ConstraintError, EmptyPromptError, OptionError
+from tinyaya.runtime.lookup import Lookup
+from tinyaya.runtime.sampling import Alternative, Logits, Sampler, alternatives, log_scale
+from tinyaya.runtime.session import Session
+from tinyaya.runtime.stop_strings import StopStrings
 
 if TYPE_CHECKING:
-    from runtime.constraint import Constraint
+    from tinyaya.runtime.constraint import Constraint
 
 StopReason = Literal["stop_token", "stop_string", "max_tokens", "context"]
 MOST_ALTERNATIVES = 100

@@ -11,9 +11,9 @@ from time import perf_counter
 
 import numpy as np
 
-from runtime.errors import OptionError
-from runtime.sampling import Logits
-from runtime.session import Session
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.sampling import Logits
+from tinyaya.runtime.session import Session
 
 _LONGEST, _SHORTEST = 3, 2  # ids that have to repeat, before more are guessed
 START = 64  # tokens; what guesses may lose in all is a share of these, or of more once there are

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from runtime.errors import ManifestError, MissingFileError, VersionError
+from tinyaya.runtime.errors import ManifestError, MissingFileError, VersionError
 
 MANIFEST, TOKENIZER, TOKENIZER_CONFIG = "manifest.json", "tokenizer.json", "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"

@@ -11,8 +11,8 @@ from math import isnan, log
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import SamplingError
-from runtime.manifest import sampling_problem
+from tinyaya.runtime.errors import SamplingError
+from tinyaya.runtime.manifest import sampling_problem
 
 Logits = NDArray[np.float32]
 

@@ -4,20 +4,21 @@ Shape suffixes: V vocabulary, T tokens of a step.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from runtime.engines import Engine
-from runtime.errors import (
+from tinyaya.runtime.engines import Engine
+from tinyaya.runtime.errors import (
     EmptyPromptError,
     PromptError,
     PromptTooLongError,
     RewindError,
     SessionFileError,
 )
-from runtime.manifest import Manifest
-from runtime.sampling import Logits
-from runtime.session_file import SavedSession, read_session, write_session
-from runtime.tokenizer import Tokenizer
+from tinyaya.runtime.manifest import Manifest
+from tinyaya.runtime.sampling import Logits
+from tinyaya.runtime.session_file import SavedSession, read_session, write_session
+from tinyaya.runtime.tokenizer import Tokenizer
 
 
 class Session:
@@ -181,3 +182,14 @@ class Session:
         for token in ids:
             if not 0 <= token < vocab_size:
                 raise PromptError(f"id {token} is no token; expected 0 to {vocab_size - 1}")
+
+
+def prefill_evenly(session: Session, ids: Sequence[int]) -> None:
+    """Feed `ids` in chunks of nearly one length, none of one id where that can be.
+
+    ONNX Runtime multiplies a single row in another way than several, and prompts are several.
+    """
+    parts = -(-len(ids) // session.manifest.limits.chunk)
+    edges = [len(ids) * part // parts for part in range(parts + 1)]
+    for first, end in pairwise(edges):
+        session.prefill(ids[first:end])

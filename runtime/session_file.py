@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engines import EngineState, Mark
-from runtime.errors import SessionFileError
-from runtime.manifest import Manifest
+from tinyaya.runtime.engines import EngineState, Mark
+from tinyaya.runtime.errors import SessionFileError
+from tinyaya.runtime.manifest import Manifest
 
 _MAGIC = b"tinyaya-session-1\n"
 _LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 1 << 26

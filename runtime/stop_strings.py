@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from runtime.errors import OptionError
+from tinyaya.runtime.errors import OptionError
 
 
 class StopStrings:

@@ -7,7 +7,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers.decoders import DecodeStream
 
-from runtime.errors import BundleError, InvalidTextError
+from tinyaya.runtime.errors import BundleError, InvalidTextError
 
 
 class Tokenizer:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.options import CalibrationOptions, ExportOptions
-from export.pipeline import ExportedBundle, export_bundle
-from runtime.native.build import TARGETS, build_folder
+from tinyaya.export.options import CalibrationOptions, ExportOptions
+from tinyaya.export.pipeline import ExportedBundle, export_bundle
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.runtime.native.build import TARGETS, build_folder
 
 ASSETS = Path(__file__).parent / "assets"
 NANO, UDHR = ASSETS / "nano", ASSETS / "udhr"

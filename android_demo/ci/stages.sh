@@ -37,7 +37,7 @@ export_bundles() {
 export_bundle() { # name, options
   local name=$1
   shift
-  (cd "$REPOSITORY" && "$PYTHON" -m export.cli export tests/assets/nano --out "$BUILD/bundles/$name" --backend onnx --context 512 \
+  (cd "$REPOSITORY" && "$PYTHON" -m tinyaya.export.cli.app export tests/assets/nano --out "$BUILD/bundles/$name" --backend onnx --context 512 \
     --no-verify "$@" 2>"$BUILD/export.log") || { cat "$BUILD/export.log"; return 1; }
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime import Bundle, ChatTemplate, ChatTemplateError, Sampler, complete, open_bundle
+from tinyaya.runtime import Bundle, ChatTemplate, ChatTemplateError, Sampler, complete, open_bundle
 
 _PROMPT_TOKENS, _STEPS = 100, 360  # the window of the small model is 128, its rings have 255 slots
 _SNIPPETS = (

@@ -13,10 +13,10 @@ import torch
 from gguf import GGMLQuantizationType, GGUFWriter
 from numpy.typing import NDArray
 
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.config import DecoderConfig
-from export.decoder.model import EMBEDDING, FINAL_NORM
-from export.errors import ConfigError
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.export.decoder.model import EMBEDDING, FINAL_NORM
+from tinyaya.export.errors import ConfigError
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 
 _GLOBAL_EVERY = 4  # what llama.cpp assumes of cohere2: the last of each four layers sees all
 _LAYER_TENSORS = {

@@ -1,6 +1,6 @@
 """llama.cpp on the same weights: a checkpoint in, a quantized GGUF out; a GGUF in, a runner out.
 
-Usage: python -m benchmarks.peers.llama_cpp SRC OUT.gguf --type Q4_0
+Usage: python -m tinyaya.benchmarks.peers.llama_cpp SRC OUT.gguf --type Q4_0
 Shape suffixes: V vocabulary.
 """
 
@@ -17,8 +17,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from export.bench.runner import Facts, KvLayer, Loading, Runner
-from runtime import OptionError, ProgramError
+from tinyaya.benchmarks.speed.runner import Loading, Runner
+from tinyaya.runtime import OptionError, ProgramError
+from tinyaya.runtime.facts import Facts, KvLayer
 
 # llama.cpp's own formats; those of FLOAT_TYPES in `gguf_file` are written without it.
 QUANTIZED_TYPES: Mapping[str, int] = {
@@ -209,7 +210,7 @@ def quantize_gguf(source: Path, target: Path, kind: str) -> None:
 
 def convert(source: Path, target: Path, kind: str) -> None:
     """Write the checkpoint `source` as a GGUF of that type, by way of bfloat16 where quantized."""
-    from benchmarks.peers.gguf_file import FLOAT_TYPES, write_gguf
+    from tinyaya.benchmarks.peers.gguf_file import FLOAT_TYPES, write_gguf
 
     known = (*FLOAT_TYPES, *QUANTIZED_TYPES)
     if kind not in known:

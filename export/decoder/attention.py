@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.decoder.config import AttentionConfig
-from export.decoder.rope import rope_table, rotate
+from tinyaya.export.decoder.config import AttentionConfig
+from tinyaya.export.decoder.rope import rope_table, rotate
 
 # What a cache gives back of the rotated keys k_BTKE and the values v_BTKE that it was given.
 Cache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

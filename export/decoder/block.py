@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.decoder.config import AttentionConfig, DecoderConfig
-from quantize.quantizer import Weight
+from tinyaya.export.decoder.config import AttentionConfig, DecoderConfig
+from tinyaya.quantize.quantizer import Weight
 
 
 class Leaves(Protocol):

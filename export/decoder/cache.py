@@ -6,8 +6,8 @@ Shape suffixes: T tokens of a step, S slots.
 import torch
 from torch import Tensor
 
-from export.decoder.config import AttentionConfig
-from export.options import Limits
+from tinyaya.export.decoder.config import AttentionConfig
+from tinyaya.export.options import Limits
 
 
 def cache_slots(attention: AttentionConfig, limits: Limits) -> int:

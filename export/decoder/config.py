@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from export.errors import ConfigError
-from quantize.roles import LayerKind
+from tinyaya.export.errors import ConfigError
+from tinyaya.quantize.roles import LayerKind
 
 WINDOW, GLOBAL = "sliding_attention", "full_attention"
 

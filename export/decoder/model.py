@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from export.decoder.block import Block, LayerNorm, Leaves, norm_weight
-from export.decoder.config import DecoderConfig
-from quantize.quantizer import Weight
+from tinyaya.export.decoder.block import Block, LayerNorm, Leaves, norm_weight
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.quantize.quantizer import Weight
 
 EMBEDDING, HEAD, FINAL_NORM = "model.embed_tokens", "lm_head", "model.norm"
 

@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.decoder.activations import Rounding, planes
-from export.decoder.attention import Cache, SequenceAttention
-from export.decoder.block import Block, LayerNorm, norm_weight
-from export.decoder.config import AttentionConfig, DecoderConfig
-from export.decoder.model import EMBEDDING, FINAL_NORM, HEAD
-from quantize.cache_scales import CacheScales, channel_scales, decode, encode
-from quantize.groupwise import QuantizedWeight, dequantize
-from quantize.quantizer import QuantizedModel, Weight
-from quantize.recipe import Recipe
+from tinyaya.export.decoder.activations import Rounding, planes
+from tinyaya.export.decoder.attention import Cache, SequenceAttention
+from tinyaya.export.decoder.block import Block, LayerNorm, norm_weight
+from tinyaya.export.decoder.config import AttentionConfig, DecoderConfig
+from tinyaya.export.decoder.model import EMBEDDING, FINAL_NORM, HEAD
+from tinyaya.quantize.cache_scales import CacheScales, channel_scales, decode, encode
+from tinyaya.quantize.groupwise import QuantizedWeight, dequantize
+from tinyaya.quantize.quantizer import QuantizedModel, Weight
+from tinyaya.quantize.recipe import Recipe
 
 BLOCK_VALUES = 1 << 23  # of a weight in float32 at a time
 

@@ -28,7 +28,7 @@ class TinyAyaExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
 
     def run(self) -> None:
         """Run tinyaya-export."""
-        from export.cli import main
+        from tinyaya.export.cli.app import main
 
         sys.argv = ["tinyaya-export", "export", *self.args.arguments]
         main()

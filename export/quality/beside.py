@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-from export.errors import OptionsError
-from export.quality.figures import Quality
-from runtime.manifest import read_manifest
+from tinyaya.export.quality.figures import Quality
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.manifest import read_manifest
 
 
 def read_languages(path: Path) -> dict[str, float]:
-    """Mean KL by language of what `evaluate --json` printed; raises OptionsError."""
+    """Mean KL by language of what `evaluate --json` printed; raises OptionError."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["languages"]
         return {str(code): float(row["mean_kl"]) for code, row in rows.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise OptionsError(
+        raise OptionError(
             f"{path}: cannot read figures: {error!r}; expected what `evaluate --json` prints"
         ) from error
 

@@ -6,22 +6,22 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from export.checkpoint import Checkpoint
-from export.errors import OptionsError
-from export.options import CalibrationOptions
-from export.progress import Progress
-from export.quality.sensitivity import (
+from tinyaya.export.options import CalibrationOptions
+from tinyaya.export.quality.sensitivity import (
     OPTIONS,
     Loss,
     measure_sensitivity,
     options_for,
     read_losses,
 )
-from quantize.budget import choose
-from quantize.errors import BudgetError
-from quantize.precision import Precision
-from quantize.recipe import Recipe, find_recipe
-from quantize.roles import PROJECTIONS, TABLES, Place, place_of
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.quantize.budget import choose
+from tinyaya.quantize.errors import BudgetError
+from tinyaya.quantize.precision import Precision
+from tinyaya.quantize.recipe import Recipe, find_recipe
+from tinyaya.quantize.roles import PROJECTIONS, TABLES, Place, place_of
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Progress
 
 _SCALE_BYTES, _FLOAT_BYTES = 2, 4
 _TOKENS = 64  # judged of each language
@@ -105,8 +105,8 @@ def _bytes(shape: tuple[int, ...], precision: Precision | None) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as 2.0GB or 5.8MB (powers of 1000); raises OptionsError."""
+    """Bytes of a size such as 2.0GB or 5.8MB (powers of 1000); raises OptionError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|M|G)?B?", text.strip())
     if not found:
-        raise OptionsError(f"{text!r} is no size; expected for example 2.0GB or 5.8MB")
+        raise OptionError(f"{text!r} is no size; expected for example 2.0GB or 5.8MB")
     return round(float(found[1]) * _UNITS[found[2]])

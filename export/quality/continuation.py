@@ -5,12 +5,12 @@ from statistics import fmean
 
 import torch
 
-from export.checkpoint import Checkpoint
-from export.decoder.reference import head_logits, reference_hidden
-from export.parity import float_model
-from export.quality.collapse import collapsed
-from export.texts import Texts
-from runtime import Session
+from tinyaya.export.decoder.reference import head_logits, reference_hidden
+from tinyaya.export.languages.texts import Texts
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.quality.collapse import collapsed
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.runtime import Session
 
 _TOKENS = 24
 _SHORTEST = 8  # tokens of a sentence

@@ -12,20 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.reference import head_logits, reference_hidden
-from export.errors import OptionsError
-from export.golden import hugging_face_encoder
-from export.parity import float_model
-from export.probe import Logits
-from export.progress import Progress
-from export.quality.continuation import collapse_rates
-from export.quality.figures import LanguageFigures, Quality, judge, language_figures, summarize
-from export.quality.recall import recall_rates
-from export.quality.regional import trim_figures
-from export.texts import Texts, evaluation_texts
-from export.trimmed_checkpoint import trim_as
-from runtime import Bundle, Session, open_bundle
+from tinyaya.export.decoder.reference import head_logits, reference_hidden
+from tinyaya.export.languages.texts import Texts, evaluation_texts
+from tinyaya.export.proof.kl import Logits
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.quality.continuation import collapse_rates
+from tinyaya.export.quality.figures import (
+    LanguageFigures,
+    Quality,
+    judge,
+    language_figures,
+    summarize,
+)
+from tinyaya.export.quality.recall import recall_rates
+from tinyaya.export.quality.regional import trim_figures
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.source.tokenizer import hugging_face_encoder
+from tinyaya.export.vocabulary.trim import trim_as
+from tinyaya.runtime import Bundle, Session, open_bundle
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Progress
 
 Stepped = Callable[[Sequence[int]], Logits]
 
@@ -44,7 +50,7 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         """Refuse what cannot be judged."""
         if self.tokens < 2 or self.sentences < 0:
-            raise OptionsError(
+            raise OptionError(
                 f"tokens is {self.tokens} and sentences {self.sentences}; expected at least 2 and 0"
             )
 
@@ -69,7 +75,7 @@ class Reference:
         ids = {code: [bos, *encode(text)] for code, text in texts.items()}
         count = min(options.tokens, context, *(len(row) - 1 for row in ids.values()))
         if count < 1:
-            raise OptionsError("a text has no token; expected at least one in every language")
+            raise OptionError("a text has no token; expected at least one in every language")
         rows_LT = torch.tensor([row[:count] for row in ids.values()])
         hidden_LTD = reference_hidden(float_model(checkpoint), rows_LT)
         return cls(checkpoint=checkpoint, texts=texts, ids=ids, hidden_LTD=hidden_LTD)
@@ -123,14 +129,14 @@ def _texts(checkpoint: Checkpoint, options: EvaluateOptions) -> Texts:
     if options.texts or not own:
         return texts
     if not any(code in texts for code in own):
-        raise OptionsError(f"no text of {', '.join(own)} is shipped; add --texts DIR")
+        raise OptionError(f"no text of {', '.join(own)} is shipped; add --texts DIR")
     return {code: texts[code] for code in own if code in texts}
 
 
 def _check_same_model(bundle: Bundle, checkpoint: Checkpoint) -> None:
     config, model = checkpoint.config, bundle.manifest.model
     if (config.vocab_size, len(config.layers)) != (model.vocab_size, model.layers):
-        raise OptionsError(f"{checkpoint.folder} is another model than the one in {bundle.folder}")
+        raise OptionError(f"{checkpoint.folder} is another model than the one in {bundle.folder}")
 
 
 def bundle_steps(session: Session) -> Stepped:

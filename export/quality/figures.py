@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.languages import LANGUAGES, NOT_RANKED
-from export.probe import Logits, kl, log_softmax
+from tinyaya.export.languages.table import LANGUAGES, NOT_RANKED
+from tinyaya.export.proof.kl import Logits, kl, log_softmax
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from export.quality.sensitivity import SHOWN, Loss
-from quantize.roles import PROJECTIONS, LayerKind
+from tinyaya.export.quality.sensitivity import SHOWN, Loss
+from tinyaya.quantize.roles import PROJECTIONS, LayerKind
 
 _CELL_IN = 0.32
 

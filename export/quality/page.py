@@ -13,9 +13,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from export.errors import OptionsError
-from export.languages import LANGUAGES
-from export.quality.figures import Quality
+from tinyaya.export.languages.table import LANGUAGES
+from tinyaya.export.quality.figures import Quality
+from tinyaya.runtime.errors import OptionError
 
 _COLOURS = {"1": "#1b6ca8", "2": "#3a9ad9", "3": "#5bb98c", "4": "#e0a030", "5": "#cc4b37"}
 _GREY = "#888888"
@@ -32,12 +32,13 @@ class Point:
 
 
 def read_points(path: Path) -> list[Point]:
-    """The points that `benchmarks.quality` wrote; raises OptionsError."""
+    """The points that `tinyaya.benchmarks.quality` wrote; raises OptionError."""
     try:
         return [Point(**row) for row in json.loads(path.read_text(encoding="utf-8"))["points"]]
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise OptionsError(
-            f"{path}: cannot read points: {error!r}; expected what benchmarks.quality writes"
+        raise OptionError(
+            f"{path}: cannot read points: {error!r}; expected what "
+            "tinyaya.benchmarks.quality writes"
         ) from error
 
 
@@ -47,7 +48,7 @@ def render_page(title: str, quality: Quality, points: Sequence[Point] = ()) -> s
     plots = [_svg((12, 3.6), lambda axes: _draw_languages(axes, rows))]
     if points:
         plots.append(_svg((8, 4.2), lambda axes: draw_points(axes, points)))
-    template = (files("export.quality") / "page.html").read_text("utf-8")
+    template = (files("tinyaya.export.quality") / "page.html").read_text("utf-8")
     return (
         Environment(autoescape=True)
         .from_string(template)

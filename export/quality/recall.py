@@ -11,14 +11,14 @@ from statistics import fmean
 
 import torch
 
-from export.checkpoint import Checkpoint
-from export.decoder.config import DecoderConfig
-from export.decoder.reference import head_logits, reference_hidden
-from export.golden import hugging_face_encoder
-from export.parity import float_model
-from export.quality.continuation import greedy
-from quantize.quantizer import QuantizedModel
-from runtime import Session
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.export.decoder.reference import head_logits, reference_hidden
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.quality.continuation import greedy
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.export.source.tokenizer import hugging_face_encoder
+from tinyaya.quantize.quantizer import QuantizedModel
+from tinyaya.runtime import Session
 
 FACTS = 40
 _PAST = 16  # tokens between a fact's leaving the window and the question

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import torch
 
-from export.checkpoint import Checkpoint
-from export.decoder.reference import head_logits, reference_hidden
-from export.golden import hugging_face_encoder
-from export.parity import float_model
-from export.quality.figures import TrimFigures
+from tinyaya.export.decoder.reference import head_logits, reference_hidden
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.quality.figures import TrimFigures
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.export.source.tokenizer import hugging_face_encoder
 
 
 def trim_figures(

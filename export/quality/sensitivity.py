@@ -16,23 +16,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from export.calibrate import DOWN, INPUTS, OUTPUT, LayerMath, summed
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.reference import embedded, head_logits, hidden_through
-from export.errors import OptionsError
-from export.golden import hugging_face_encoder
-from export.options import CalibrationOptions
-from export.parity import float_model
-from export.progress import Progress
-from export.quality.recall import reference_recall
-from export.quantized import calibration_sequences
-from export.texts import calibration_texts
-from quantize.budget import Choice
-from quantize.gptq import quantize_calibrated
-from quantize.groupwise import dequantize
-from quantize.precision import Precision
-from quantize.quantizer import Weight, stored_bytes
-from quantize.roles import LayerKind, Role, place_of
+from tinyaya.export.calibration.fit import DOWN, INPUTS, OUTPUT, LayerMath, summed
+from tinyaya.export.calibration.quantized_model import calibration_sequences
+from tinyaya.export.decoder.reference import embedded, head_logits, hidden_through
+from tinyaya.export.languages.texts import calibration_texts
+from tinyaya.export.options import CalibrationOptions
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.quality.recall import reference_recall
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.source.tokenizer import hugging_face_encoder
+from tinyaya.quantize.budget import Choice
+from tinyaya.quantize.gptq import quantize_calibrated
+from tinyaya.quantize.groupwise import dequantize
+from tinyaya.quantize.precision import Precision
+from tinyaya.quantize.quantizer import Weight, stored_bytes
+from tinyaya.quantize.roles import LayerKind, Role, place_of
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Progress
 
 OPTIONS: Mapping[str, Precision] = {  # all that named recipes have, so that budgets have them
     "4 bits, groups of 256": Precision(bits=4, group_size=256),
@@ -84,7 +84,7 @@ class Sensitivity:
 
 
 def read_losses(path: Path) -> tuple[Loss, ...]:
-    """The losses that `sensitivity` wrote; raises OptionsError."""
+    """The losses that `sensitivity` wrote; raises OptionError."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))["losses"]
         return tuple(
@@ -92,7 +92,7 @@ def read_losses(path: Path) -> tuple[Loss, ...]:
             for row in raw
         )
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise OptionsError(
+        raise OptionError(
             f"{path}: cannot read losses: {error!r}; expected what `sensitivity --out` writes"
         ) from error
 

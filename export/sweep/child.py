@@ -1,6 +1,7 @@
 """One task of a sweep, in a process of its own: the export, its evaluation, and a result file.
 
-Usage: python -m export.sweep.child OUT NAME PARENT. The process dies with PARENT, its parent's id.
+Usage: python -m tinyaya.export.sweep.child OUT NAME PARENT. The process dies with PARENT, its
+parent's id.
 """
 
 import ctypes
@@ -14,11 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from export.errors import ExportError
-from export.sweep.files import TaskFiles, read_json, write_whole
-from export.sweep.task import Task
-from quantize.errors import QuantizeError
-from runtime import RunError
+from tinyaya.export.sweep.files import TaskFiles, read_json, write_whole
+from tinyaya.export.sweep.task import Task
+from tinyaya.runtime.errors import TinyAyaError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -33,7 +32,7 @@ def main(out: Path, name: str, parent: int) -> int:
     task = Task(**{**row, "languages": tuple(row["languages"])})
     try:
         _do(task, files)
-    except (ExportError, QuantizeError, RunError) as error:
+    except TinyAyaError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     return 0
@@ -63,7 +62,7 @@ def _do(task: Task, files: TaskFiles) -> None:
 
 
 def _export(task: Task, files: TaskFiles) -> None:
-    from export.pipeline import export_bundle
+    from tinyaya.export.pipeline import export_bundle
 
     work = files.work(task.group)
     options = task.options()
@@ -75,8 +74,8 @@ def _export(task: Task, files: TaskFiles) -> None:
 def _quality(task: Task, files: TaskFiles) -> Mapping[str, Any] | None:
     if task.evaluate is None:
         return None
-    from export.progress import Silent
-    from export.quality.evaluate import EvaluateOptions, evaluate_bundle
+    from tinyaya.export.quality.evaluate import EvaluateOptions, evaluate_bundle
+    from tinyaya.runtime.progress import Silent
 
     options = EvaluateOptions(**task.evaluate)
     quality = evaluate_bundle(files.bundle, Path(task.source), options, Silent())

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.errors import MissingExtraError, OptionsError
-from export.sweep.files import TaskFiles
-from export.sweep.local import CHILD, Tell, describe, said
-from export.sweep.task import Task
+from tinyaya.export.errors import MissingExtraError
+from tinyaya.export.sweep.files import TaskFiles
+from tinyaya.export.sweep.local import CHILD, Tell, describe, said
+from tinyaya.export.sweep.task import Task
+from tinyaya.runtime.errors import OptionError
 
 RAY = "ray==2.60.0"
 _CONNECT_S = 10
@@ -26,7 +27,7 @@ def run_on_cluster(
     """Run all tasks on the cluster at `address`; `tell` hears where one was and how it ended.
 
     child: what the nodes' Python is called with. Raises MissingExtraError without Ray, and
-    OptionsError for a cluster that is not there or has no node large enough.
+    OptionError for a cluster that is not there or has no node large enough.
     """
     ray = _ray()
     try:
@@ -34,7 +35,7 @@ def run_on_cluster(
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise OptionsError(f"no Ray cluster answers at {address}: {reason}") from error
+        raise OptionError(f"no Ray cluster answers at {address}: {reason}") from error
     try:
         _check_sizes(ray.nodes(), tasks)
         _run(ray, out, tasks, tell, child)
@@ -94,7 +95,7 @@ def _check_sizes(nodes: Sequence[Any], tasks: Sequence[Task]) -> None:
     )
     for task in tasks:
         if task.peak_bytes > largest:
-            raise OptionsError(
+            raise OptionError(
                 f"{task.name} is planned to need {task.peak_bytes / 1e9:.2f} GB of memory, the "
                 f"largest node of the cluster has {largest / 1e9:.2f} GB; add a larger node"
             )

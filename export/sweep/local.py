@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.sweep.files import TaskFiles, write_whole
-from export.sweep.task import Task
+from tinyaya.export.sweep.files import TaskFiles, write_whole
+from tinyaya.export.sweep.task import Task
 
 Tell = Callable[[Task, str], None]
 _POLL_S = 0.05
-CHILD = ("-m", "export.sweep.child")
+CHILD = ("-m", "tinyaya.export.sweep.child")
 
 
 @dataclass(frozen=True, kw_only=True)

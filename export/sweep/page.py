@@ -8,8 +8,8 @@ from typing import Any
 
 from jinja2 import Environment
 
-from export.languages import LANGUAGES
-from export.sweep.task import Task
+from tinyaya.export.languages.table import LANGUAGES
+from tinyaya.export.sweep.task import Task
 
 _PLOTTED_KL = 1e-7  # unquantized bundles would stretch the axis over ten decades
 
@@ -58,7 +58,7 @@ def render_sweep(title: str, rows: Sequence[Row]) -> str:
     judged = [row for row in rows if row.mean_kl is not None]
     codes = {code for row in judged for code in row.result["quality"]["languages"]}
     by_language = [(code, [row.language_kl(code) for row in judged]) for code in sorted(codes)]
-    template = (files("export.sweep") / "page.html").read_text("utf-8")
+    template = (files("tinyaya.export.sweep") / "page.html").read_text("utf-8")
     return (
         Environment(autoescape=True)
         .from_string(template)
@@ -74,7 +74,7 @@ def render_sweep(title: str, rows: Sequence[Row]) -> str:
 
 
 def _plot(judged: Sequence[Row]) -> str | None:
-    from export.quality.page import Point, points_plot
+    from tinyaya.export.quality.page import Point, points_plot
 
     points = [
         Point(

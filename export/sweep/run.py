@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from export.errors import OptionsError
-from export.sweep.cluster import run_on_cluster
-from export.sweep.files import STATE, TaskFiles, read_json
-from export.sweep.local import CHILD, LocalLimits, Tell, run_locally
-from export.sweep.page import Row, render_sweep
-from export.sweep.task import Sweep, Task
+from tinyaya.export.sweep.cluster import run_on_cluster
+from tinyaya.export.sweep.files import STATE, TaskFiles, read_json
+from tinyaya.export.sweep.local import CHILD, LocalLimits, Tell, run_locally
+from tinyaya.export.sweep.page import Row, render_sweep
+from tinyaya.export.sweep.task import Sweep, Task
+from tinyaya.runtime.errors import OptionError
 
 PAGE = "index.html"
 _MEMORY_SHARE = 0.9  # of what is available; the rest is for what else the machine does
@@ -39,7 +39,7 @@ def run_sweep(
     """Run the tasks without a result, here or on the Ray cluster at `ray`; write the page.
 
     jobs: at once here, at most; None takes one for every four cores. A task that fails does not
-    keep others from running. child: what Python is called with. Raises OptionsError before any
+    keep others from running. child: what Python is called with. Raises OptionError before any
     work.
     """
     failed: dict[str, str] = {}
@@ -64,19 +64,19 @@ def run_sweep(
 
 
 def _limits(waiting: Sequence[Task], jobs: int | None) -> LocalLimits:
-    from export.plan import available_memory_bytes
+    from tinyaya.export.system.proc import available_memory_bytes
 
     memory_bytes = int(available_memory_bytes() * _MEMORY_SHARE)
     for task in waiting:
         if task.peak_bytes > memory_bytes:
-            raise OptionsError(
+            raise OptionError(
                 f"{task.name} is planned to need {task.peak_bytes / 1e9:.2f} GB of memory, "
                 f"{memory_bytes / 1e9:.2f} GB may be used; close programs or use a larger machine"
             )
     if jobs is None:
         jobs = max(1, (os.cpu_count() or 1) // _CORES_A_JOB)
     if jobs < 1:
-        raise OptionsError(f"jobs is {jobs}; expected at least 1")
+        raise OptionError(f"jobs is {jobs}; expected at least 1")
     return LocalLimits(jobs=jobs, memory_bytes=memory_bytes)
 
 
@@ -87,12 +87,12 @@ def _alone(out: Path) -> Iterator[None]:
         (out / STATE).mkdir(parents=True, exist_ok=True)
         lock = os.open(out / STATE / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
-        raise OptionsError(f"cannot write {out}: {error.strerror}; choose another out") from error
+        raise OptionError(f"cannot write {out}: {error.strerror}; choose another out") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise OptionsError(f"another sweep is at work in {out}; wait for it") from error
+        raise OptionError(f"another sweep is at work in {out}; wait for it") from error
     try:
         yield
     finally:

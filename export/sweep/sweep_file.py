@@ -13,15 +13,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from export.backends import find_backend
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.errors import OptionsError
-from export.plan import plan_export
-from export.progress import Silent
-from export.quality.evaluate import EvaluateOptions
-from export.sweep.task import Sweep, Task
-from export.variants import resolve_languages
-from export.vocabulary import trimmed
+from tinyaya.export.backends import find_backend
+from tinyaya.export.languages.variants import resolve_languages
+from tinyaya.export.plan.estimate import plan_export
+from tinyaya.export.quality.evaluate import EvaluateOptions
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.sweep.task import Sweep, Task
+from tinyaya.export.vocabulary.choose import trimmed
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Silent
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KEYS: Mapping[str, type] = {
@@ -55,7 +55,7 @@ def read_sweep(path: Path) -> Sweep:
     raw = _parsed(path)
     _check_kinds(path, "", raw, _KEYS)
     if missing := [key for key in _NEEDED if not raw.get(key)]:
-        raise OptionsError(f"{path}: {missing[0]} is missing or empty; expected docs/sweep.md's")
+        raise OptionError(f"{path}: {missing[0]} is missing or empty; expected docs/sweep.md's")
     _check_kinds(path, "export.", raw.get("export", {}), _EXPORT)
     _check_kinds(path, "evaluate.", raw.get("evaluate", {}), _EVALUATE)
     folder = path.absolute().parent
@@ -70,7 +70,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # broken TOML and UTF-8 are ValueErrors
         reason = " ".join(str(error).split())
-        raise OptionsError(f"{path}: cannot read: {reason}; expected a sweep in TOML") from error
+        raise OptionError(f"{path}: cannot read: {reason}; expected a sweep in TOML") from error
 
 
 def _check_kinds(
@@ -78,9 +78,9 @@ def _check_kinds(
 ) -> None:
     for key, value in found.items():
         if key not in known:
-            raise OptionsError(f"{path}: {table}{key} is unknown; known: {', '.join(known)}")
+            raise OptionError(f"{path}: {table}{key} is unknown; known: {', '.join(known)}")
         if type(value) is not known[key]:
-            raise OptionsError(f"{path}: {table}{key} is {value!r}; expected {known[key].__name__}")
+            raise OptionError(f"{path}: {table}{key} is {value!r}; expected {known[key].__name__}")
 
 
 def _tasks(path: Path, raw: Mapping[str, Any], folder: Path) -> list[Task]:
@@ -109,7 +109,7 @@ def _tasks(path: Path, raw: Mapping[str, Any], folder: Path) -> list[Task]:
         tasks.append(task)
     names = [task.name for task in tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise OptionsError(f"{path}: two tasks are called {twice[0]}; name something otherwise")
+        raise OptionError(f"{path}: two tasks are called {twice[0]}; name something otherwise")
     return tasks
 
 
@@ -122,13 +122,13 @@ def _codes(path: Path, name: str, listed: Any) -> tuple[str, ...]:
 
 def _check_texts(path: Path, key: str, found: Any) -> None:
     if not isinstance(found, list) or not all(isinstance(value, str) for value in found):
-        raise OptionsError(f"{path}: {key} is {found!r}; expected strings")
+        raise OptionError(f"{path}: {key} is {found!r}; expected strings")
 
 
 def _check(path: Path, task: Task) -> None:
     """All that can be said before the checkpoint is opened."""
     if not _PLAIN.fullmatch(task.name):
-        raise OptionsError(
+        raise OptionError(
             f"{path}: {task.name!r} is to be a folder's name; expected letters, digits, - _ and ."
         )
     find_backend(task.backend)

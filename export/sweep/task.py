@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.options import CalibrationOptions, ExportOptions, VocabularyOptions
+from tinyaya.export.options import CalibrationOptions, ExportOptions, VocabularyOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Task:
         return self.name.removesuffix(f"-{self.backend}")
 
     def options(self, work: Path | None = None) -> ExportOptions:
-        """Of the export; work: where calibrated layers are kept. Raises OptionsError."""
+        """Of the export; work: where calibrated layers are kept. Raises OptionError."""
         chosen = dict(self.export)
         keep, tokens = chosen.pop("keep", "safe"), chosen.pop("calibration_tokens", None)
         calibration = CalibrationOptions(work=work)

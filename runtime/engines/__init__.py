@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import EngineMissingError, OptionError
-from runtime.manifest import Manifest
+from tinyaya.runtime.errors import EngineMissingError, OptionError
+from tinyaya.runtime.manifest import Manifest
 
 
 class Mark(NamedTuple):
@@ -84,10 +84,10 @@ class EngineSource:
 
 ENGINES: Mapping[str, EngineSource] = {
     "onnx": EngineSource(
-        module="runtime.engines.onnx", name="OnnxEngine", package="onnxruntime==1.31.1"
+        module="tinyaya.runtime.engines.onnx", name="OnnxEngine", package="onnxruntime==1.31.1"
     ),
     "executorch": EngineSource(
-        module="runtime.engines.executorch",
+        module="tinyaya.runtime.engines.executorch",
         name="ExecutorchEngine",
         package="executorch==1.5.1",
         instead="; or take the engine that needs no torch: --engine native",
@@ -99,7 +99,7 @@ CHOICES: Mapping[str, Mapping[str, EngineSource]] = {
     "executorch": {
         "torch": ENGINES["executorch"],
         "native": EngineSource(
-            module="runtime.engines.native",
+            module="tinyaya.runtime.engines.native",
             name="NativeEngine",
             package="tinyaya-native",
             instead=" from its wheel, which `make native` builds and installs; "

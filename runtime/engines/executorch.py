@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runtime.engines.pte import ROWS_METHOD, PteEngine
-from runtime.errors import OptionError, ProgramError
-from runtime.manifest import Manifest
-from runtime.native_stderr import hidden_native_stderr
+from tinyaya.runtime.engines.native_stderr import hidden_native_stderr
+from tinyaya.runtime.engines.pte import ROWS_METHOD, PteEngine
+from tinyaya.runtime.errors import OptionError, ProgramError
+from tinyaya.runtime.manifest import Manifest
 
 with warnings.catch_warnings():  # its API calls itself experimental
     warnings.simplefilter("ignore")

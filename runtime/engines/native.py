@@ -11,11 +11,11 @@ import numpy as np
 import tinyaya_native
 from numpy.typing import NDArray
 
-from runtime.engines.pte import ROWS_METHOD, PteEngine, told
-from runtime.engines.pte_file import attention_may_read_codes
-from runtime.errors import OptionError, ProgramError
-from runtime.manifest import Manifest
-from runtime.native_stderr import hidden_native_stderr
+from tinyaya.runtime.engines.native_stderr import hidden_native_stderr
+from tinyaya.runtime.engines.pte import ROWS_METHOD, PteEngine, told
+from tinyaya.runtime.engines.pte_file import attention_may_read_codes
+from tinyaya.runtime.errors import OptionError, ProgramError
+from tinyaya.runtime.manifest import Manifest
 
 _TEXT_BYTES, _MOST_DIMENSIONS = 512, 8  # of library.h
 _CTYPES = {1: c.c_int8, 4: c.c_int64, 6: c.c_float}  # by ExecuTorch's ScalarType

@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from runtime.engines import EngineState, Mark, check_sizes
-from runtime.errors import OptionError, ProgramError
-from runtime.manifest import Manifest, Preamble
-from runtime.mapped_files import release_mapped
+from tinyaya.runtime.engines import EngineState, Mark, check_sizes
+from tinyaya.runtime.engines.mapped_files import release_mapped
+from tinyaya.runtime.errors import OptionError, ProgramError
+from tinyaya.runtime.manifest import Manifest, Preamble
 
 ROWS_INPUT = "logits_to_keep"  # an input with a default: 1, the last position alone
 _SILENT_BELOW_ERROR = 3

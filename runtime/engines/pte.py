@@ -12,10 +12,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engines import EngineState, Mark, check_sizes
-from runtime.errors import ProgramError
-from runtime.manifest import Manifest
-from runtime.mapped_files import release_mapped
+from tinyaya.runtime.engines import EngineState, Mark, check_sizes
+from tinyaya.runtime.engines.mapped_files import release_mapped
+from tinyaya.runtime.errors import ProgramError
+from tinyaya.runtime.manifest import Manifest
 
 ROWS_METHOD = "get_max_logit_rows"  # constant of a .pte; without it, the last position alone
 _PARTS = ("keys", "values")

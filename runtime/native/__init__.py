@@ -1,1 +1,1 @@
-"""C++ that runs a `.pte` without torch, and how it is built; `runtime.engines.native` calls it."""
+"""C++ that runs a `.pte` without torch, and how it is built; `engines.native` calls it."""

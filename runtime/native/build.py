@@ -1,8 +1,8 @@
 """ExecuTorch's libraries and our C++ in; the package `tinyaya_native` out, a folder or a wheel.
 
-python -m runtime.native.build --out DIR                    DIR/tinyaya_native, for PYTHONPATH
-python -m runtime.native.build --out DIR --wheel            DIR/tinyaya_native-*.whl, for pip
-python -m runtime.native.build --out DIR --target aarch64   with a cross compiler
+python -m tinyaya.runtime.native.build --out DIR           DIR/tinyaya_native, for PYTHONPATH
+python -m tinyaya.runtime.native.build --out DIR --wheel   DIR/tinyaya_native-*.whl, for pip
+python -m tinyaya.runtime.native.build --out DIR --target aarch64   with a cross compiler
 
 Also the build backend of this folder's pyproject.toml, which is why it imports nothing of ours.
 """

@@ -16,12 +16,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from runtime.bundle import Bundle
-from runtime.errors import OptionError, RunError
-from runtime.generate import Generation, Token
-from runtime.server.bodies import Bodies, error_body, event
-from runtime.server.requests import Request, RequestError, RequestReader
-from runtime.server.worker import Answer, Worker
+from tinyaya.runtime.bundle import Bundle
+from tinyaya.runtime.errors import OptionError, RunError
+from tinyaya.runtime.generate import Generation, Token
+from tinyaya.runtime.server.bodies import Bodies, error_body, event
+from tinyaya.runtime.server.requests import Request, RequestError, RequestReader
+from tinyaya.runtime.server.worker import Answer, Worker
 
 _T = TypeVar("_T")
 
@@ -68,7 +68,7 @@ class _Server:
         self._reader = RequestReader(bundle, self._name, options.most_tokens)
         session = bundle.session(threads=options.threads, engine=options.engine)
         self._worker = Worker(bundle, session, options.waiting)
-        self._page = files("runtime.server").joinpath(_PAGE).read_text(encoding="utf-8")
+        self._page = files("tinyaya.runtime.server").joinpath(_PAGE).read_text(encoding="utf-8")
         self.app = Starlette(
             routes=[
                 Route("/", self._show_page),

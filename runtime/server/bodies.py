@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.generate import Generation, Token
-from runtime.server.worker import Answer
-from runtime.tokenizer import Tokenizer
+from tinyaya.runtime.generate import Generation, Token
+from tinyaya.runtime.server.worker import Answer
+from tinyaya.runtime.tokenizer import Tokenizer
 
 _FINISH: Mapping[str, str] = {
     "stop_token": "stop",

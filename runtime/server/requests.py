@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runtime.bundle import Bundle
-from runtime.errors import RunError
-from runtime.generate import AnswerOptions
-from runtime.sampling import Penalties, Sampler
-from runtime.template import Message
+from tinyaya.runtime.bundle import Bundle
+from tinyaya.runtime.errors import RunError
+from tinyaya.runtime.generate import AnswerOptions
+from tinyaya.runtime.sampling import Penalties, Sampler
+from tinyaya.runtime.template import Message
 
 MOST_STOP_STRINGS, MOST_TOP_LOGPROBS, MOST_BIASES = 16, 20, 1024
 _MOST_SEED = 1 << 64

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from threading import Condition, Event, Thread
 
-from runtime.bundle import Bundle
-from runtime.errors import RunError
-from runtime.generate import Generation, Token, generate
-from runtime.server.requests import Request, RequestError
-from runtime.session import Session
+from tinyaya.runtime.bundle import Bundle
+from tinyaya.runtime.errors import RunError
+from tinyaya.runtime.generate import Generation, Token, generate
+from tinyaya.runtime.server.requests import Request, RequestError
+from tinyaya.runtime.session import Session
 
 _log = logging.getLogger(__name__)
 

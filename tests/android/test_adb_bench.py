@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from export.adb_bench import PhoneBenchOptions, bench_on_phone, plain_name
-from export.errors import AdbError
+from tinyaya.benchmarks.speed.places.adb import PhoneBenchOptions, bench_on_phone, plain_name
+from tinyaya.runtime.errors import AdbError
 
 _REPORT = {"device": {"model": "x"}, "rows": [{"test": "prompt 128"}]}
 
@@ -39,7 +39,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     for name in ("manifest.json", "model.onnx"):
         (folder / name).write_text("{}")
-    monkeypatch.setattr("export.adb_bench.open_bundle", lambda path: path)
+    monkeypatch.setattr("tinyaya.benchmarks.speed.places.adb.open_bundle", lambda path: path)
     return folder
 
 

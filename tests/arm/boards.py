@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).parents[2]
+NAMESPACE = Path(__file__).parents[1] / "namespace"  # `tinyaya`, without an install
 GUEST = Path(__file__).with_name("guest.py")
 _SECONDS = 3600  # of wall time, on a machine that may do other things
 
@@ -77,7 +77,7 @@ def native_folder(cache: Path, machine: str) -> Path:
 
 def run_here(tasks: Sequence[Mapping[str, Any]], cache: Path, scratch: Path) -> Outcome:
     """The same tasks on this machine, without emulation."""
-    path = f"{native_folder(cache, platform.machine())}:{REPOSITORY}"
+    path = f"{native_folder(cache, platform.machine())}:{NAMESPACE}"
     return _run([sys.executable], {**os.environ, "PYTHONPATH": path}, tasks, scratch)
 
 
@@ -94,7 +94,7 @@ def run_on(
     Addresses, random seeds and hashes are fixed, so that counts repeat.
     """
     environment = cache / "environment"
-    paths = (environment / "site", native_folder(cache, "aarch64"), REPOSITORY)
+    paths = (environment / "site", native_folder(cache, "aarch64"), NAMESPACE)
     variables = {
         "PYTHONPATH": ":".join(map(str, paths)),
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -59,8 +59,8 @@ def make_bundles(folder: Path, backends: Sequence[str], names: Sequence[str]) ->
 
 def main(folder: Path, bundles: Sequence[str]) -> None:
     """Verified bundles: boards repeat what the programs said here."""
-    from export.options import ExportOptions, VocabularyOptions
-    from export.pipeline import export_bundle
+    from tinyaya.export.options import ExportOptions, VocabularyOptions
+    from tinyaya.export.pipeline import export_bundle
 
     gc.freeze()  # most of what a lowering makes stays: looking for garbage was 9 % of its time
     gc.set_threshold(50_000, 20, 100)

@@ -14,7 +14,7 @@ command -v g++ aarch64-linux-gnu-g++ >/dev/null || install g++ g++-aarch64-linux
   { apt-get update --quiet >"$CACHE/apt.log" 2>&1 && install g++ g++-aarch64-linux-gnu; } ||
   { echo "arm: packages cannot be had: g++ and g++-aarch64-linux-gnu"; exit 75; }
 for machine in x86_64 aarch64; do
-  "$PYTHON" -m runtime.native.build --target "$machine" --out "$CACHE/native-$machine" >"$CACHE/native.log" 2>&1 || {
+  "$PYTHON" -m tinyaya.runtime.native.build --target "$machine" --out "$CACHE/native-$machine" >"$CACHE/native.log" 2>&1 || {
     cat "$CACHE/native.log"
     ! grep -q '^ERROR: ' "$CACHE/native.log" || exit 75
     exit 1

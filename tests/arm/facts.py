@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from export.probe import kl
-from export.texts import evaluation_texts
-from runtime import Tokenizer, open_bundle
 from tests.arm.boards import BOARDS, GUEST, Outcome, native_folder, run_here, run_on
 from tests.arm.bundles import TRIMMED, bundle_path, make_bundles
+from tinyaya.export.languages.texts import evaluation_texts
+from tinyaya.export.proof.kl import kl
+from tinyaya.runtime import Tokenizer, open_bundle
 
 # Backend: engine to ask for; None: its only one. The other engine of .pte files needs torch.
 ENGINES: Mapping[str, str | None] = {"onnx": None, "executorch": "native"}

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.verify import verify_bundle
-from runtime import Sampler, Session, complete, open_bundle
+from tinyaya.export.proof.verify import verify_bundle
+from tinyaya.runtime import Sampler, Session, complete, open_bundle
 
 MARK = 0x54415941  # what count.c listens for
 _LIBC = ctypes.CDLL(None)

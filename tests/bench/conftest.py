@@ -84,8 +84,8 @@ def _wait_until_open(port: int, process: "subprocess.Popen[bytes]", log: Path) -
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small model as an ONNX bundle, rounded and not verified: what it says does not matter."""
-    from export.options import ExportOptions
-    from export.pipeline import export_bundle
+    from tinyaya.export.options import ExportOptions
+    from tinyaya.export.pipeline import export_bundle
 
     target = tmp_path_factory.mktemp("bench") / "nano"
     options = ExportOptions(recipe="int4", chunk=64, calibrate=False, verify=False)

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from export.bench.contender import Sample
-from export.bench.languages import Density
-from export.bench.machine import Bandwidth, Machine
-from export.bench.memory import Memory
-from export.bench.options import SpeedOptions
-from export.bench.runner import Facts, KvLayer
-from export.bench.store import Measured, save
-from export.bench.topology import Cluster
-from export.bench.watch import Conditions, LogRow
+from tinyaya.benchmarks.speed.conditions.machine import Bandwidth, Machine
+from tinyaya.benchmarks.speed.conditions.memory import Memory
+from tinyaya.benchmarks.speed.conditions.topology import Cluster
+from tinyaya.benchmarks.speed.conditions.watch import Conditions, LogRow
+from tinyaya.benchmarks.speed.contender import Sample
+from tinyaya.benchmarks.speed.options import SpeedOptions
+from tinyaya.benchmarks.speed.run_file import Measured, save
+from tinyaya.runtime.facts import Density, Facts, KvLayer
 
 FACTS = Facts(
     engine="onnx",

@@ -102,7 +102,7 @@ def test_wrong_use_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("export.bench.local.measure_bandwidths", lambda *_: ())
+    monkeypatch.setattr("tinyaya.benchmarks.speed.places.local.measure_bandwidths", lambda *_: ())
     found = command("bench", bundle, *SMALL, "--rounds", 1, "--out", "o.json", *wrong)
     if message is None:
         assert found.code == 0
@@ -123,7 +123,9 @@ def test_no_bundle_and_no_results_are_one_line(tmp_path: Path, command: Command)
 def test_an_emulator_is_not_measured(
     bundle: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.bench.machine.is_emulated", lambda root, machine: True)
+    monkeypatch.setattr(
+        "tinyaya.benchmarks.speed.conditions.machine.is_emulated", lambda root, machine: True
+    )
     found = command("bench", bundle, *SMALL, "--out", tmp_path / "o.json")
     assert found.code == 2
     assert "an emulator's speed is no board's" in found.err

@@ -6,19 +6,19 @@ from statistics import median
 
 import pytest
 
-from export.bench.result_files import read_results
-from export.bench.runner import KvLayer
-from export.devices import (
+from tests.bench.made_results import write_all
+from tinyaya.benchmarks.speed.any_file import read_results
+from tinyaya.export.plan.devices import (
     Device,
-    Needs,
     describe,
     find_device,
     measured_device,
     predict,
     read_devices,
 )
-from export.errors import BenchError, OptionsError
-from tests.bench.made_results import write_all
+from tinyaya.export.plan.needs import Needs
+from tinyaya.runtime.errors import BenchError, OptionError
+from tinyaya.runtime.facts import KvLayer
 
 AYA = Needs(
     memory_bytes=3_100_000_000,
@@ -97,22 +97,27 @@ def test_what_does_not_fit_is_told() -> None:
 
 def test_an_own_board_predicts_by_what_it_drew(tmp_path: Path) -> None:
     paths = write_all(tmp_path)
-    board = find_device(str(paths[0]))
+    board = _measured(paths[0])
     assert board.read_bytes_per_s == pytest.approx(4.4 * 2_100_067_584, rel=1e-3)
     assert not board.at_most
     raw = json.loads(paths[0].read_text())
     for row in raw["results"]:
         row["bytes_read_per_token"] = 7_000_000  # so small that a cache holds it
     paths[0].write_text(json.dumps(raw))
-    bound = find_device(str(paths[0]))
+    bound = _measured(paths[0])
     assert (bound.read_bytes_per_s, bound.at_most) == (12e9, True)
     assert "at most" in "\n".join(describe(predict(bound, AYA), bound))
     with pytest.raises(BenchError, match="no read bandwidth"):
-        measured_device(read_results(paths[3]))
+        _measured(paths[3])
 
 
 def test_unknown_devices_are_refused_with_those_known(tmp_path: Path) -> None:
-    with pytest.raises(OptionsError, match="no device is called 'pi6'; known: pi4, pi5"):
+    with pytest.raises(OptionError, match="no device is called 'pi6'; known: pi4, pi5"):
         find_device("pi6")
     with pytest.raises(BenchError, match="cannot be read"):
-        find_device(str(tmp_path / "none.json"))
+        _measured(tmp_path / "none.json")
+
+
+def _measured(path: Path) -> Device:
+    file = read_results(path)
+    return measured_device(file.name, file.title, file.machine, file.rows)

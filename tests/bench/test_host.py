@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bench import board
-from export.bench.contender import Case, Job
-from export.bench.host import Host, HostOptions
-from export.errors import BenchError, HostError
-from export.progress import Silent
-from runtime import open_bundle
 from tests.bench.conftest import Sshd
 from tests.cli.conftest import Command
 from tests.runtime.tiny_bundle import manifest, write_manifest
+from tinyaya.benchmarks.speed.contender import Case, Job
+from tinyaya.benchmarks.speed.places import board
+from tinyaya.benchmarks.speed.places.host import Host, HostOptions
+from tinyaya.runtime import open_bundle
+from tinyaya.runtime.errors import BenchError, HostError
+from tinyaya.runtime.progress import Silent
 
 KILLS, ROUNDS = 10, 12
 
@@ -68,7 +68,7 @@ def test_it_measures_there_with_the_code_that_was_copied(sshd: Sshd, bundle: Pat
     assert sample.path == str(bundle)
     assert sample.rates.keys() == {"pp8", "tg4"}
     assert sample.conditions is not None
-    assert list((sshd.folder / "code/export/bench/__pycache__").glob("contender.*"))
+    assert list((sshd.folder / "code/tinyaya/benchmarks/speed/__pycache__").glob("contender.*"))
     assert host.bandwidths([1], ())[0].read_bytes_per_s > 1e8
 
 
@@ -93,8 +93,8 @@ def test_a_copy_that_was_killed_goes_on(sshd: Sshd, tmp_path: Path) -> None:
     (large / "weights.bin").write_bytes(weights)
     write_manifest(large, manifest())
     code = (
-        "import sys; from pathlib import Path; from export.bench.host import *\n"
-        "from export.progress import Silent\n"
+        "import sys; from pathlib import Path; from tinyaya.benchmarks.speed.places.host import *\n"
+        "from tinyaya.runtime.progress import Silent\n"
         "options = HostOptions(address=sys.argv[1], ssh=sys.argv[2], python=sys.executable,"
         " rsync='rsync --bwlimit=4000')\n"
         "Host(options).prepare([Path(sys.argv[3])], Silent())"
@@ -132,7 +132,15 @@ def samples(out: Path) -> list[object]:
 def test_ten_kills_lose_no_finished_result(sshd: Sshd, bundle: Path, tmp_path: Path) -> None:
     """Kills of both ends in turns, at moments of a seed; each run goes on with the same file."""
     out, chance = tmp_path / "board.json", random.Random(5)
-    words = [sys.executable, "-m", "export.cli", "bench", str(bundle), "--host", sshd.address]
+    words = [
+        sys.executable,
+        "-m",
+        "tinyaya.export.cli.app",
+        "bench",
+        str(bundle),
+        "--host",
+        sshd.address,
+    ]
     words += ["--ssh", sshd.ssh, "--python", sys.executable, "--prompts", "16", "--contexts", "0"]
     words += ["--tokens", "4", "--threads", "1", "--rounds", str(ROUNDS), "--cooldown", "0"]
     words += ["--out", str(out), "--resume"]
@@ -182,7 +190,11 @@ def test_a_board_that_nobody_waits_for_ends_its_work(bundle: Path, tmp_path: Pat
     rests = {"states": None, "cpus": [], "cooldown_s": 60.0, "cool_celsius": None}
     request = json.dumps({"ask": "run", "job": {**raw, "cases": cases, **rests}}) + "\n"
     process = subprocess.Popen(
-        [sys.executable, "-m", "export.bench.board"], cwd=place, stdin=-1, stdout=-1, text=True
+        [sys.executable, "-m", "tinyaya.benchmarks.speed.places.board"],
+        cwd=place,
+        stdin=-1,
+        stdout=-1,
+        text=True,
     )
     assert process.stdin and process.stdout
     process.stdin.write(request)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from export.bench.compare import render_comparison, write_comparison
-from export.bench.result_files import read_results
 from tests.bench.made_results import write_all
+from tinyaya.benchmarks.speed.any_file import read_results
+from tinyaya.benchmarks.speed.page import render_comparison, write_comparison
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SLOW_MS = 240_000

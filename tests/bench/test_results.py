@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import tokenizers
 
-from export.bench.languages import read_densities
-from export.bench.machine import pinned, read_bandwidth
-from export.bench.phone import phone_results
-from export.bench.result_files import read_results, write_csv
-from export.bench.results import spread
-from export.bench.store import load
-from export.errors import AdbError, BenchError
-from export.texts import evaluation_texts
 from tests.bench.made_results import DENSITIES, FACTS, write_all
+from tinyaya.benchmarks.speed.any_file import read_results, write_csv
+from tinyaya.benchmarks.speed.conditions.machine import pinned, read_bandwidth
+from tinyaya.benchmarks.speed.places.phone import phone_results
+from tinyaya.benchmarks.speed.rows import spread
+from tinyaya.benchmarks.speed.run_file import load
+from tinyaya.export.languages.densities import read_densities
+from tinyaya.export.languages.texts import evaluation_texts
+from tinyaya.runtime.errors import AdbError, BenchError
 
 NANO = Path(__file__).parents[1] / "assets" / "nano"
 APP_ROW = {
@@ -84,7 +84,9 @@ def test_characters_a_token_are_those_of_the_bundles_own_tokenizer(
     library = tokenizers.Tokenizer.from_file(str(NANO / "tokenizer.json"))
     encode = lambda text, add_bos: library.encode(text, add_special_tokens=False).ids  # noqa: E731
     bundle = type("B", (), {"tokenizer": type("T", (), {"encode": staticmethod(encode)})})
-    monkeypatch.setattr("export.bench.languages.open_bundle", lambda path, check_hashes: bundle)
+    monkeypatch.setattr(
+        "tinyaya.export.languages.densities.open_bundle", lambda path, check_hashes: bundle
+    )
     found = {one.code: one for one in read_densities(NANO)}
     texts = evaluation_texts(None)
     assert found.keys() == texts.keys() and len(found) == 67
@@ -153,9 +155,13 @@ def test_rates_that_are_no_rates_are_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _phones_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.bench.phone.read_manifest", lambda path: None)
-    monkeypatch.setattr("export.bench.phone.bundle_facts", lambda manifest: FACTS)
-    monkeypatch.setattr("export.bench.phone.read_densities", lambda path: DENSITIES)
+    monkeypatch.setattr("tinyaya.benchmarks.speed.places.phone.read_manifest", lambda path: None)
+    monkeypatch.setattr(
+        "tinyaya.benchmarks.speed.places.phone.bundle_facts", lambda manifest: FACTS
+    )
+    monkeypatch.setattr(
+        "tinyaya.benchmarks.speed.places.phone.read_densities", lambda path: DENSITIES
+    )
 
 
 @pytest.mark.usefixtures("_phones_bundle")

@@ -6,13 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bench.local import cool_down
-from export.bench.machine import is_emulated
-from export.bench.sensors import Reading, Sensors
-from export.bench.topology import big_clusters, choose_cpus, core_count, read_clusters
-from export.bench.watch import Span, Watch, energy_per_token, judge
-from export.errors import OptionsError
 from tests.bench.made_machines import CPU, jetson, phone, pi5, rk3588, write, x86
+from tinyaya.benchmarks.speed.conditions.machine import is_emulated
+from tinyaya.benchmarks.speed.conditions.sensors import Reading, Sensors
+from tinyaya.benchmarks.speed.conditions.topology import (
+    big_clusters,
+    choose_cpus,
+    core_count,
+    read_clusters,
+)
+from tinyaya.benchmarks.speed.conditions.watch import Span, Watch, energy_per_token, judge
+from tinyaya.benchmarks.speed.places.local import cool_down
+from tinyaya.runtime.errors import OptionError
 
 
 def test_big_cores_of_an_rk3588_are_its_last_four(tmp_path: Path) -> None:
@@ -31,7 +36,7 @@ def test_big_cores_of_an_rk3588_are_its_last_four(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "7-", "4-9", "little", "0;1", "5-3"])
 def test_cores_that_are_not_there_are_refused(wrong: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionsError, match=r"expected big, all|not all there"):
+    with pytest.raises(OptionError, match=r"expected big, all|not all there"):
         choose_cpus(read_clusters(rk3588(tmp_path), range(8)), wrong)
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from export.bench.contender import Sample
-from export.bench.machine import Bandwidth, Machine
-from export.bench.memory import Memory
-from export.bench.runner import Facts, KvLayer
+from tinyaya.benchmarks.speed.conditions.machine import Bandwidth, Machine
+from tinyaya.benchmarks.speed.conditions.memory import Memory
+from tinyaya.benchmarks.speed.contender import Sample
+from tinyaya.runtime.facts import Facts, KvLayer
 
 FACTS = Facts(
     engine="onnx",

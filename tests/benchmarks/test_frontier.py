@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.frontier import frontier_kl
-from export.quality.page import Point
+from tinyaya.benchmarks.frontier import frontier_kl
+from tinyaya.export.quality.page import Point
 
 POINTS = [
     Point(name=name, weights_bytes=size, mean_kl=kl, ours=False)

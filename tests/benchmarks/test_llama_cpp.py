@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from export.bench.local import run_job
-from export.bench.options import SpeedOptions
-from export.bench.runner import Loading
-from export.checkpoint import Checkpoint
-from export.decoder.reference import reference_logits
-from export.parity import float_model
-from export.probe import kl
-from runtime import OptionError, ProgramError
 from tests.conftest import NANO
+from tinyaya.benchmarks.speed.options import SpeedOptions
+from tinyaya.benchmarks.speed.places.local import run_job
+from tinyaya.benchmarks.speed.runner import Loading
+from tinyaya.export.decoder.reference import reference_logits
+from tinyaya.export.proof.kl import kl
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.runtime import OptionError, ProgramError
 
 REASON = "llama-cpp-python or gguf is not installed; pip install 'tinyaya-export[bench]'"
 pytest.importorskip("gguf", reason=REASON)
-llama_cpp = pytest.importorskip("benchmarks.peers.llama_cpp", reason=REASON)
+llama_cpp = pytest.importorskip("tinyaya.benchmarks.peers.llama_cpp", reason=REASON)
 
 LENGTH, SINGLE = 300, 20  # past two windows of 128; the last steps singly
 

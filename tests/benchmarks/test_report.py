@@ -8,14 +8,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.bars import judge
-from benchmarks.report import render, report
-from export.bench.contender import Job, Sample
-from export.bench.measure import measure_speed
-from export.bench.options import SpeedOptions
-from export.bench.store import Measured, StoreError, continued, load, save
-from export.progress import Silent
 from tests.benchmarks.conftest import FACTS, MACHINE, sample
+from tinyaya.benchmarks.bars import judge
+from tinyaya.benchmarks.report import render, report
+from tinyaya.benchmarks.speed.contender import Job, Sample
+from tinyaya.benchmarks.speed.measure import measure_speed
+from tinyaya.benchmarks.speed.options import SpeedOptions
+from tinyaya.benchmarks.speed.run_file import Measured, StoreError, continued, load, save
+from tinyaya.runtime.progress import Silent
 
 OPTIONS = SpeedOptions(
     bundles=(Path("slow"), Path("fast")),
@@ -50,7 +50,7 @@ class KilledError(Exception):
 @pytest.fixture(autouse=True)
 def _contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = type("M", (), {"limits": type("L", (), {"context": 8192})})
-    monkeypatch.setattr("export.bench.options.read_manifest", lambda folder: manifest)
+    monkeypatch.setattr("tinyaya.benchmarks.speed.options.read_manifest", lambda folder: manifest)
 
 
 @pytest.fixture

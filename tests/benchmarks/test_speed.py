@@ -11,17 +11,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.speed import speed
-from export.bench.contender import Case, Job, read_sample
-from export.bench.local import run_job
-from export.bench.machine import read_bandwidth
-from export.bench.memory import populate_memory, read_memory
-from export.bench.options import SpeedOptions, shuffled
-from export.bench.results import Settings, contender_rows, group, rows, spread
-from export.bench.runner import BundleRunner, Loading, find_prepare
-from export.errors import BenchError
-from runtime import read_manifest
 from tests.benchmarks.conftest import MACHINE, sample
+from tinyaya.benchmarks.speed.__main__ import speed
+from tinyaya.benchmarks.speed.conditions.machine import read_bandwidth
+from tinyaya.benchmarks.speed.conditions.memory import populate_memory, read_memory
+from tinyaya.benchmarks.speed.contender import Case, Job, read_sample
+from tinyaya.benchmarks.speed.options import SpeedOptions, shuffled
+from tinyaya.benchmarks.speed.places.local import run_job
+from tinyaya.benchmarks.speed.rows import Settings, contender_rows, group, rows, spread
+from tinyaya.benchmarks.speed.runner import BundleRunner, Loading, find_prepare
+from tinyaya.runtime import read_manifest
+from tinyaya.runtime.errors import BenchError
 
 PROMPT, STEPS = Case(n_prompt=512), Case(n_gen=16, n_depth=4000)
 # test::get_fields of llama.cpp's tools/llama-bench/llama-bench.cpp, and what its JSON adds.
@@ -311,7 +311,9 @@ def invoke(*arguments: object) -> str:
 def test_whole_benchmark(
     bundles: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.bench.local.measure_bandwidths", lambda *_: MACHINE.bandwidths)
+    monkeypatch.setattr(
+        "tinyaya.benchmarks.speed.places.local.measure_bandwidths", lambda *_: MACHINE.bandwidths
+    )
     out = tmp_path / "results.json"
     folders = [part for folder in bundles.values() for part in ("--bundle", folder)]
     sizes = ("--prompts", "8,70", "--contexts", "0,150,4000", "--rounds", 2, "--tokens", 3)

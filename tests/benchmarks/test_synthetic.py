@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import synthetic
-from export.checkpoint import open_checkpoint
 from tests.conftest import NANO
+from tinyaya.benchmarks import synthetic
+from tinyaya.export.source.checkpoint import open_checkpoint
 
 SMALL = synthetic.CONFIG | {
     "vocab_size": 10304,
@@ -33,8 +33,8 @@ def test_checkpoint_is_sharded_and_opens(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_default_sizes_are_tiny_ayas() -> None:
-    from export.bundle_writer import parameter_count
-    from export.decoder.config import parse_config
+    from tinyaya.export.bundle.write import parameter_count
+    from tinyaya.export.decoder.config import parse_config
 
     config = parse_config(synthetic.CONFIG)
     assert parameter_count(config) == 3_349_227_520

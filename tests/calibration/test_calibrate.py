@@ -9,26 +9,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from export import calibrate
-from export.calibrate import first_streams, fit_layer, fit_layers
-from export.checkpoint import Checkpoint
-from export.decoder.reference import reference_hidden, reference_logits
-from export.errors import CalibrationError, OptionsError
-from export.fitted_store import FittedStore, store_key
-from export.options import CalibrationOptions
-from export.parity import float_model
-from export.probe import kl
-from export.quantized import calibration_sequences
-from export.texts import evaluation_texts
-from quantize.errors import SingularGramError
-from quantize.gptq import quantize_calibrated
-from quantize.groupwise import QuantizedWeight, quantize
-from quantize.precision import Precision
-from quantize.quantizer import Weight, quantize_model
-from quantize.recipe import Recipe
-from quantize.roles import Role
-from runtime.tokenizer import Tokenizer
 from tests.conftest import NANO
+from tinyaya.export.calibration import fit as calibrate
+from tinyaya.export.calibration.fit import first_streams, fit_layer, fit_layers
+from tinyaya.export.calibration.quantized_model import calibration_sequences
+from tinyaya.export.calibration.store import FittedStore, store_key
+from tinyaya.export.decoder.reference import reference_hidden, reference_logits
+from tinyaya.export.errors import CalibrationError
+from tinyaya.export.languages.texts import evaluation_texts
+from tinyaya.export.options import CalibrationOptions
+from tinyaya.export.proof.kl import kl
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.quantize.errors import SingularGramError
+from tinyaya.quantize.gptq import quantize_calibrated
+from tinyaya.quantize.groupwise import QuantizedWeight, quantize
+from tinyaya.quantize.precision import Precision
+from tinyaya.quantize.quantizer import Weight, quantize_model
+from tinyaya.quantize.recipe import Recipe
+from tinyaya.quantize.roles import Role
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.tokenizer import Tokenizer
 
 COARSE = Recipe(
     name="coarse",
@@ -145,7 +146,7 @@ def test_work_of_another_calibration_is_refused(
     FittedStore(tmp_path, store_key(nano, COARSE, sequences))
     other = Recipe(name="coarse", weights={"projections": Precision(bits=4, group_size=64)})
     for key in (store_key(nano, other, sequences), store_key(nano, COARSE, sequences[1:])):
-        with pytest.raises(OptionsError, match="another checkpoint, recipe or text"):
+        with pytest.raises(OptionError, match="another checkpoint, recipe or text"):
             FittedStore(tmp_path, key)
 
 

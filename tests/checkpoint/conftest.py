@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from tiny_checkpoint import ABSENT, CONFIG, NANO, write_index
 from torch import Tensor
 
-from export.decoder.config import parse_config
-from export.decoder.model import tensor_shapes
+from tinyaya.export.decoder.config import parse_config
+from tinyaya.export.decoder.model import tensor_shapes
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from tiny_checkpoint import ABSENT, CONFIG, NANO
 
-from export.checkpoint import open_checkpoint
-from export.decoder.config import DecoderConfig, parse_config
-from export.decoder.model import tensor_shapes
-from export.errors import ConfigError, ExportError
+from tinyaya.export.decoder.config import DecoderConfig, parse_config
+from tinyaya.export.decoder.model import tensor_shapes
+from tinyaya.export.errors import ConfigError, ExportError
+from tinyaya.export.source.checkpoint import open_checkpoint
 
 OTHER_KEYS = (
     "sliding_window_pattern",

@@ -10,14 +10,14 @@ from safetensors.torch import load_file, save_file
 from tiny_checkpoint import ABSENT, write_index
 from torch import Tensor
 
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.errors import (
+from tinyaya.export.errors import (
     CheckpointError,
     ConfigError,
     ExportError,
     TensorError,
     TokenizerError,
 )
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 
 EditConfig = Callable[..., None]
 Shard = Callable[[], dict[str, Any]]

@@ -10,12 +10,12 @@ import pytest
 import torch
 from tiny_checkpoint import NANO
 
-from export import checkpoint as checkpoint_module
-from export import pipeline
-from export.checkpoint import open_checkpoint
-from export.errors import ChangedError
-from export.options import ExportOptions
-from export.pipeline import export_bundle
+from tinyaya.export import pipeline
+from tinyaya.export.errors import ChangedError
+from tinyaya.export.options import ExportOptions
+from tinyaya.export.pipeline import export_bundle
+from tinyaya.export.source import checkpoint as checkpoint_module
+from tinyaya.export.source.checkpoint import open_checkpoint
 
 SINGLE = "model.safetensors"
 Change = Callable[[Path], None]
@@ -105,7 +105,7 @@ def test_file_cut_between_two_blocks_of_a_tensor(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mapped, this would kill the process."""
-    monkeypatch.setattr("export.weights_file._BLOCK_VALUES", 4096)
+    monkeypatch.setattr("tinyaya.export.source.weights._BLOCK_VALUES", 4096)
     tensor = open_checkpoint(folder).tensors["model.embed_tokens.weight"]
     blocks = tensor._blocks(0, 10240 * 8)
     next(blocks)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from export import cli
+from tinyaya.export.cli import app as cli
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from export.backends import onnx as onnx_backend
-from runtime import open_bundle
 from tests.cli.conftest import Command, Result
 from tests.conftest import NANO
+from tinyaya.export.backends import onnx as onnx_backend
+from tinyaya.runtime import open_bundle
 
 
 def assert_refused(result: Result, *words: str, code: int = 2) -> None:
@@ -91,7 +91,7 @@ def test_export_refuses_when_the_disk_will_not_suffice(
 def test_export_refuses_when_memory_will_not_suffice(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.plan.available_memory_bytes", lambda: 1000)
+    monkeypatch.setattr("tinyaya.export.plan.estimate.available_memory_bytes", lambda: 1000)
     assert_refused(
         command("export", NANO, "--out", tmp_path / "out", "--no-calibrate"), "memory", "GB"
     )
@@ -130,7 +130,7 @@ def test_killed_export_leaves_the_old_bundle(
     out = tmp_path / "out"
     shutil.copytree(bundles["onnx"], out)
     arguments = ["export", str(NANO), "--out", str(out), "--force", "--recipe", "int8"]
-    process = subprocess.Popen([sys.executable, "-m", "export.cli", *arguments])
+    process = subprocess.Popen([sys.executable, "-m", "tinyaya.export.cli.app", *arguments])
     time.sleep(delay_s)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -13,11 +13,11 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from export.chat_terminal import parse_note, printable
-from runtime import SessionFileError
+from tinyaya.export.cli.conversation import parse_note, printable
+from tinyaya.runtime import SessionFileError
 
 ROOT = Path(__file__).parents[2]
-CHAT = [sys.executable, "-m", "export.cli", "chat"]
+CHAT = [sys.executable, "-m", "tinyaya.export.cli.app", "chat"]
 PROMPT = "\r\n> "
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from export.backends import BACKENDS
 from tests.cli.conftest import Command
 from tests.conftest import NANO
+from tinyaya.export.backends import BACKENDS
 
 PROMPT = "All human beings are born free"
 

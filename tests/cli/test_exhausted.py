@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import pipeline
-from export.backends import BACKENDS
 from tests.cli.conftest import Command
 from tests.cli.test_bad_use import assert_refused
 from tests.conftest import NANO
+from tinyaya.export import pipeline
+from tinyaya.export.backends import BACKENDS
 
 PROGRAMS = {"onnx": "model.onnx.data", "executorch": "model.pte"}
 DISK_BYTES, LEFT_BYTES = 64_000_000, 2_000_000
@@ -101,7 +101,7 @@ def run_limited(kind: int, limit: int, arguments: list[str]) -> subprocess.Compl
     """
     program = (
         "import resource, sys, time; from export import cli, pipeline;"
-        "from export.backends import find_backend; find_backend('onnx');"
+        "from tinyaya.export.backends import find_backend; find_backend('onnx');"
         "find_backend('executorch'); kind, limit = map(int, sys.argv[1:3]);"
         "used = lambda: int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
         "room = lambda: limit + (used() if kind == resource.RLIMIT_AS else 0);"

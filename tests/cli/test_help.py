@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from export import cli
-from export.doctor import Diagnosis, examine, read_processor
 from tests.cli.conftest import Command
+from tinyaya.export.cli import app as cli
+from tinyaya.export.system.doctor import Diagnosis, examine, read_processor
 
 SCREEN_LINES, SCREEN_COLUMNS = 40, 100
 COMMANDS = sorted(get_command(cli.app).commands)  # type: ignore[attr-defined]
@@ -43,7 +43,9 @@ def test_shell_completion(shell: str) -> None:
         "_TINYAYA_EXPORT_COMPLETE": f"complete_{shell}",
     }
     asked["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
-    code = "import sys; sys.argv = ['tinyaya-export']; from export.cli import main; main()"
+    code = (
+        "import sys; sys.argv = ['tinyaya-export']; from tinyaya.export.cli.app import main; main()"
+    )
     found = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | words | asked, capture_output=True,
         text=True, check=False, cwd=ROOT,
@@ -52,7 +54,7 @@ def test_shell_completion(shell: str) -> None:
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
-    call = [sys.executable, "-m", "export.cli", "inspect", str(tmp_path)]
+    call = [sys.executable, "-m", "tinyaya.export.cli.app", "inspect", str(tmp_path)]
     short = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT)
     assert len(short.stderr.splitlines()) == 1 and short.returncode == 2
     long = subprocess.run([*call, "--debug"], capture_output=True, text=True, check=False, cwd=ROOT)
@@ -74,8 +76,8 @@ def test_doctor_reads_arm_and_takes_what_all_cores_have() -> None:
 
 
 def test_doctor_where_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.doctor._text", lambda path: "")
-    monkeypatch.setattr("export.doctor._version", lambda name: None)
+    monkeypatch.setattr("tinyaya.export.system.doctor._text", lambda path: "")
+    monkeypatch.setattr("tinyaya.export.system.doctor._version", lambda name: None)
     found = examine()
     assert found.memory_bytes is None
     assert any("tinyaya-export[serve]" in line for line in found.advice)

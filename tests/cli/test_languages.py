@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from export.checkpoint import open_checkpoint
-from export.quality.sensitivity import Loss, options_for
-from quantize.roles import PROJECTIONS, LayerKind, place_of
 from tests.cli.conftest import Command
 from tests.conftest import NANO
+from tinyaya.export.quality.sensitivity import Loss, options_for
+from tinyaya.export.source.checkpoint import open_checkpoint
+from tinyaya.quantize.roles import PROJECTIONS, LayerKind, place_of
 
 
 @pytest.mark.parametrize(

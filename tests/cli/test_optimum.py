@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime import open_bundle
 from tests.conftest import NANO
+from tinyaya.runtime import open_bundle
 
 ROOT = Path(__file__).parents[2]
 REGISTER = ROOT / "export" / "optimum_register" / "register_tinyaya.py"

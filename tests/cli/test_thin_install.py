@@ -45,7 +45,9 @@ def test_base_install_has_no_torch(thin: Run) -> None:
 
 def test_runtime_is_imported_quickly(thin: Run) -> None:
     """In time of the thread that waits: numpy's others spin meanwhile, on a busy machine longer."""
-    code = "import time; t = time.thread_time(); import runtime; print(time.thread_time() - t)"
+    code = (
+        "import time; t = time.thread_time(); import tinyaya.runtime; print(time.thread_time() - t)"
+    )
     assert min(float(thin("python", "-c", code).stdout) for _ in range(3)) < 0.2
 
 

@@ -1,7 +1,7 @@
 """The command `variants`."""
 
-from export.languages import LANGUAGES
 from tests.cli.conftest import Command
+from tinyaya.export.languages.table import LANGUAGES
 
 
 def test_all_variants_and_languages_are_listed(command: Command) -> None:

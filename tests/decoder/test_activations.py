@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.decoder.activations import Rounding, add_planes, int8_blocks, int8_rows, planes
+from tinyaya.export.decoder.activations import Rounding, add_planes, int8_blocks, int8_rows, planes
 
 ROUNDINGS = {"rows": int8_rows, "blocks": partial(int8_blocks, block=32)}
 each_rounding = pytest.mark.parametrize("rounding", ROUNDINGS.values(), ids=ROUNDINGS.keys())

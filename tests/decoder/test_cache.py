@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.decoder.cache import cache_slots, is_ring, ring_mask
-from export.decoder.config import AttentionConfig
-from export.options import Limits
+from tinyaya.export.decoder.cache import cache_slots, is_ring, ring_mask
+from tinyaya.export.decoder.config import AttentionConfig
+from tinyaya.export.options import Limits
 
 
 def layer(window: int | None) -> AttentionConfig:

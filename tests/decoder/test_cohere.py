@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.calibrate import first_streams, fit_layer
-from export.checkpoint import open_checkpoint
-from export.decoder.config import DecoderConfig
-from export.decoder.reference import reference_hidden, reference_logits
-from export.errors import ConfigError, TensorError
-from export.parity import float_model
-from quantize.quantizer import QuantizedModel
-from quantize.recipe import RECIPES
+from tinyaya.export.calibration.fit import first_streams, fit_layer
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.export.decoder.reference import reference_hidden, reference_logits
+from tinyaya.export.errors import ConfigError, TensorError
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.source.checkpoint import open_checkpoint
+from tinyaya.quantize.quantizer import QuantizedModel
+from tinyaya.quantize.recipe import RECIPES
 
 pytestmark = pytest.mark.l2
 

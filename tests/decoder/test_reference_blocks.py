@@ -4,16 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder import reference
-from export.decoder.activations import int8_rows
-from export.parity import float_model, tail_logits
-from export.probe import SINGLE_STEPS
-from quantize.groupwise import dequantize, quantize
-from quantize.precision import Precision
-from quantize.quantizer import quantize_model
-from quantize.recipe import RECIPES
 from tests.conftest import NANO
+from tinyaya.export.decoder import reference
+from tinyaya.export.decoder.activations import int8_rows
+from tinyaya.export.proof.parity import float_model, tail_logits
+from tinyaya.export.proof.probe import SINGLE_STEPS
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.quantize.groupwise import dequantize, quantize
+from tinyaya.quantize.precision import Precision
+from tinyaya.quantize.quantizer import quantize_model
+from tinyaya.quantize.recipe import RECIPES
 
 IDS = list(range(20, 120))
 TOLERANCE = 1e-4

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from export.decoder.config import parse_config
-from export.decoder.model import tensor_shapes
+from tinyaya.export.decoder.config import parse_config
+from tinyaya.export.decoder.model import tensor_shapes
 
 
 @pytest.mark.l1

@@ -10,13 +10,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from export.checkpoint import open_checkpoint
-from export.decoder import attention
-from export.decoder.config import AttentionConfig, DecoderConfig
-from export.decoder.model import Decoder
-from export.decoder.reference import ReferenceLeaves, reference_logits
-from quantize.quantizer import QuantizedModel, quantize_model
-from quantize.recipe import RECIPES
+from tinyaya.export.decoder import attention
+from tinyaya.export.decoder.config import AttentionConfig, DecoderConfig
+from tinyaya.export.decoder.model import Decoder
+from tinyaya.export.decoder.reference import ReferenceLeaves, reference_logits
+from tinyaya.export.source.checkpoint import open_checkpoint
+from tinyaya.quantize.quantizer import QuantizedModel, quantize_model
+from tinyaya.quantize.recipe import RECIPES
 
 pytestmark = pytest.mark.l2
 

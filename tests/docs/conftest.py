@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from export.decoder.config import parse_config
-from export.decoder.model import tensor_shapes
 from tests.bench.made_results import write_all
 from tests.bench.test_results import APP_REPORT
 from tests.conftest import NANO, UDHR
+from tinyaya.export.decoder.config import parse_config
+from tinyaya.export.decoder.model import tensor_shapes
 
 # Two layers of random weights take seconds where the trained model takes minutes. Context as
 # large as Tiny Aya's, so that pages may say --context 4096.

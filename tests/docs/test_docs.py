@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from export import cli
-from export.sweep.sweep_file import read_sweep
-from quantize.recipe import find_recipe, write_recipe
-from runtime.api_page import page as api_page
+from tests.docs.api_page import page as api_page
 from tests.docs.pages import (
     LINKED,
     PAGES,
@@ -26,6 +23,9 @@ from tests.docs.pages import (
     shown_on,
 )
 from tests.docs.typist import LEFT_OUT, Typist, reason_left_out
+from tinyaya.export.cli import app as cli
+from tinyaya.export.sweep.sweep_file import read_sweep
+from tinyaya.quantize.recipe import find_recipe, write_recipe
 
 SHOWN = [shown for page in PAGES for shown in shown_on(page)]
 MAKES_AYA = next(shown for shown in SHOWN if " --out aya " in shown.text)
@@ -95,7 +95,7 @@ def test_the_readme_fits_a_screen() -> None:
 
 
 def test_the_page_of_the_api_is_that_of_the_code() -> None:
-    assert read_page("docs/api.md") == api_page(), "python -m runtime.api_page > docs/api.md"
+    assert read_page("docs/api.md") == api_page(), "python -m tests.docs.api_page > docs/api.md"
 
 
 @pytest.mark.parametrize("page", LINKED)

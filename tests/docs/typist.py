@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from export import cli
 from tests.docs.pages import ROOT, Shown
+from tinyaya.export.cli import app as cli
 
 # What is shown and not run, and why.
 LEFT_OUT = {
@@ -24,7 +24,7 @@ LEFT_OUT = {
     ". .venv/bin/activate": "enters the environment that tests run in",
     "pip install": "makes the environment that tests run in",
     "hf download": "needs a network and an accepted licence",
-    "python -m benchmarks.quality": "takes hours and llama.cpp",
+    "python -m tinyaya.benchmarks.quality": "takes hours and llama.cpp",
     "adb push": "needs a phone",
     "tinyaya-export bench aya/onnx --host": "needs a board; tests/bench go to an sshd of their own",
     "tinyaya-export sweep": "makes 24 bundles; tests/sweep make fewer",
@@ -76,13 +76,15 @@ class Typist:
         return process.returncode, out, errors
 
     def _chat(self, words: Sequence[str]) -> tuple[int, str, str]:
-        return self._process([sys.executable, "-m", "export.cli", *words], "Habari?\n/stats\n")
+        return self._process(
+            [sys.executable, "-m", "tinyaya.export.cli.app", *words], "Habari?\n/stats\n"
+        )
 
     def _serve(self, words: Sequence[str]) -> tuple[int, str, str]:
         """Until it says that it is well; at a free port, whatever the page says."""
         at = words.index("--port") + 1
         words = [*words[:at], "0", *words[at + 1 :]]
-        with self._started([sys.executable, "-m", "export.cli", *words]) as process:
+        with self._started([sys.executable, "-m", "tinyaya.export.cli.app", *words]) as process:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address), process.communicate()[1]

@@ -9,7 +9,7 @@ from copy import deepcopy
 from types import FrameType
 from typing import Any
 
-from runtime import RunError
+from tinyaya.runtime import RunError
 
 LIMIT_S = 120  # of the clock: the machine may be busy
 _VALUES: list[Any] = [

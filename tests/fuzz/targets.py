@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime import Bundle, Sampler, Session, generate, open_bundle
-from runtime.server.app import ServeOptions
-from runtime.server.requests import RequestReader
 from tests.fuzz.mutate import mutated_bytes, mutated_json, survives
+from tinyaya.runtime import Bundle, Sampler, Session, generate, open_bundle
+from tinyaya.runtime.server.app import ServeOptions
+from tinyaya.runtime.server.requests import RequestReader
 
 _MOST_BODY_BYTES = ServeOptions().body_bytes
 Target = Callable[[random.Random], bool]

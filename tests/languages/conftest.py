@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from export.checkpoint import Checkpoint
-from export.options import VocabularyOptions
-from export.trimmed_checkpoint import trim_checkpoint
-from export.vocabulary import choose_ids
+from tinyaya.export.options import VocabularyOptions
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.export.vocabulary.choose import choose_ids
+from tinyaya.export.vocabulary.trim import trim_checkpoint
 
 SOUTH_ASIA = ("te", "mr", "bn", "ta", "hi", "pa", "gu", "ur", "ne", "en")
 Trimmed = Callable[..., Checkpoint]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from export.bpe import BYTES, BytePairs
-from export.errors import TokenizerError
 from tests.conftest import NANO
+from tinyaya.export.errors import TokenizerError
+from tinyaya.export.vocabulary.bpe import BYTES, BytePairs
 
 
 @pytest.fixture

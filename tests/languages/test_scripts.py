@@ -2,8 +2,8 @@
 
 import pytest
 
-from export.languages import LANGUAGES
-from export.scripts import COMMON, Characters, scripts_of
+from tinyaya.export.languages.scripts import COMMON, Characters, scripts_of
+from tinyaya.export.languages.table import LANGUAGES
 
 
 @pytest.mark.parametrize(

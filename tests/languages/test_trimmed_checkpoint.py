@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.checkpoint import Checkpoint
-from export.decoder.reference import reference_logits
-from export.errors import OptionsError, TargetError
-from export.golden import TOKENIZER_FILE, golden_tokens
-from export.options import CalibrationOptions
-from export.parity import float_model
-from export.quantized import build_quantized
-from export.trimmed_checkpoint import KeptRows, ranges_of, trim_as, trim_checkpoint
-from quantize.groupwise import QuantizedWeight
-from quantize.recipe import find_recipe
 from tests.languages.conftest import Trimmed
+from tinyaya.export.bundle.tokenizer_proof import golden_tokens
+from tinyaya.export.calibration.quantized_model import build_quantized
+from tinyaya.export.decoder.reference import reference_logits
+from tinyaya.export.errors import TargetError
+from tinyaya.export.options import CalibrationOptions
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.export.source.tokenizer import TOKENIZER_FILE
+from tinyaya.export.vocabulary.trim import KeptRows, ranges_of, trim_as, trim_checkpoint
+from tinyaya.quantize.groupwise import QuantizedWeight
+from tinyaya.quantize.recipe import find_recipe
+from tinyaya.runtime.errors import OptionError
 
 TABLE = "model.embed_tokens.weight"
 
@@ -103,7 +105,7 @@ def test_a_view_is_made_again_from_a_manifest(nano: Checkpoint, trimmed_nano: Tr
     assert again.tokenizer == view.tokenizer and again.config == view.config
     assert trim_as(nano, None) is nano
     for change in ({"rows": 999}, {"kept": [[5000, 5100]]}, {"kept": [[0, 20000]]}, {"kept": 3}):
-        with pytest.raises(OptionsError, match="another model"):
+        with pytest.raises(OptionError, match="another model"):
             trim_as(nano, {**said, **change})
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import OptionsError
-from export.languages import LANGUAGES
-from export.variants import (
+from tinyaya.export.languages.table import LANGUAGES
+from tinyaya.export.languages.variants import (
     VARIANTS,
     own_name,
     recommend,
@@ -16,6 +15,7 @@ from export.variants import (
     variant_note,
     variant_of,
 )
+from tinyaya.runtime.errors import OptionError
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_every_language_is_found_by_code_and_both_names(code: str) -> None:
     ],
 )
 def test_unknown_languages_are_refused_with_the_nearest(name: str, words: str) -> None:
-    with pytest.raises(OptionsError) as caught:
+    with pytest.raises(OptionError) as caught:
         resolve_language(name)
     assert words in str(caught.value)
 
 
 def test_lists_are_read_once_each_and_in_order() -> None:
     assert [row.code for row in resolve_languages("en, sw,Kiswahili,,hi")] == ["en", "sw", "hi"]
-    with pytest.raises(OptionsError, match="no language is named"):
+    with pytest.raises(OptionError, match="no language is named"):
         resolve_languages(" , ")
 
 

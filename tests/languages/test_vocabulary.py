@@ -11,16 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.errors import OptionsError
-from export.golden import TOKENIZER_FILE, golden_tokens, prove_tokenizer
-from export.options import ExportOptions, VocabularyOptions
-from export.progress import Silent
-from export.scripts import COMMON, Characters, scripts_of
-from export.texts import evaluation_texts
-from export.vocabulary import choose_ids, trimmed
 from tests.conftest import NANO, UDHR
 from tests.languages.conftest import SOUTH_ASIA, Trimmed
+from tinyaya.export.bundle.tokenizer_proof import golden_tokens, prove_tokenizer
+from tinyaya.export.languages.scripts import COMMON, Characters, scripts_of
+from tinyaya.export.languages.texts import evaluation_texts
+from tinyaya.export.options import ExportOptions, VocabularyOptions
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.source.tokenizer import TOKENIZER_FILE
+from tinyaya.export.vocabulary.choose import choose_ids, trimmed
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Silent
 
 COMMON_LETTERS = sorted(Characters.of_scripts(COMMON).characters)
 OWN_LETTERS = {
@@ -124,7 +125,7 @@ def test_others_grow(trimmed_nano: Trimmed) -> None:
 
 
 def test_code_and_the_chat_template_do_not_grow(trimmed_nano: Trimmed, nano: Checkpoint) -> None:
-    from runtime import ChatTemplate
+    from tinyaya.runtime import ChatTemplate
 
     pair = Pair(trimmed_nano("hi"))
     assert nano.tokenizer.chat_template
@@ -154,7 +155,7 @@ def test_special_ids_follow(trimmed_nano: Trimmed, nano: Checkpoint) -> None:
 
 
 def test_stock_tokenizers_read_it(trimmed_nano: Trimmed, tmp_path: Path) -> None:
-    from export.bundle_writer import write_json
+    from tinyaya.export.bundle.write import write_json
 
     checkpoint = trimmed_nano("hi", "am", keep="tight")
     golden = golden_tokens(checkpoint.folder / TOKENIZER_FILE)
@@ -194,7 +195,7 @@ def test_keep_all_trims_nothing_but_warns_of_the_variant(nano: Checkpoint) -> No
 
 
 def test_tight_needs_text(nano: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(OptionsError, match=r"no text of pcm.*--texts DIR with pcm\.txt"):
+    with pytest.raises(OptionError, match=r"no text of pcm.*--texts DIR with pcm\.txt"):
         choose_ids(nano, VocabularyOptions(languages=("en", "pcm"), keep="tight"))
     (tmp_path / "pcm.txt").write_text("How you dey? I dey kampe.\nWetin dey happen?\n" * 20)
     options = VocabularyOptions(languages=("pcm",), keep="tight", texts=tmp_path)
@@ -211,9 +212,9 @@ def test_more_text_keeps_more(nano: Checkpoint, tmp_path: Path) -> None:
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(OptionsError, match="safe, tight, all"):
+    with pytest.raises(OptionError, match="safe, tight, all"):
         VocabularyOptions(languages=("sw",), keep="loose")
-    with pytest.raises(OptionsError, match="no language"):
+    with pytest.raises(OptionError, match="no language"):
         VocabularyOptions(languages=())
 
 
@@ -224,7 +225,7 @@ def test_stop_ids_without_a_token_stay(nano: Checkpoint) -> None:
 
 
 def test_other_tokenizers_are_refused_before_any_work(tmp_path: Path) -> None:
-    from export.errors import TokenizerError
+    from tinyaya.export.errors import TokenizerError
 
     folder = shutil.copytree(NANO, tmp_path / "nano")
     definition = json.loads((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))

@@ -63,7 +63,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def library(native: Path) -> c.CDLL:
-    from runtime.engines.native import load_library
+    from tinyaya.runtime.engines.native import load_library
 
     return load_library()
 

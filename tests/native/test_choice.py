@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from export.checkpoint import Checkpoint
-from runtime import EngineMissingError, OptionError, ProgramError, open_bundle
 from tests.programs.conftest import MakeBundle
 from tests.runtime.tiny_bundle import manifest, write_bundle, write_manifest
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.runtime import EngineMissingError, OptionError, ProgramError, open_bundle
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def without(monkeypatch: pytest.MonkeyPatch, engine: str, package: str) -> None:
-    monkeypatch.delitem(sys.modules, f"runtime.engines.{engine}", raising=False)
+    monkeypatch.delitem(sys.modules, f"tinyaya.runtime.engines.{engine}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
 
 
@@ -82,6 +82,6 @@ def test_broken_programs_are_refused_by_name(
 
 
 def load(program: Path) -> None:
-    from runtime.engines.native import _Method, load_library
+    from tinyaya.runtime.engines.native import _Method, load_library
 
     _Method(load_library(), program, 10300)

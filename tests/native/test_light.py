@@ -8,13 +8,13 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.native.build import EXECUTORCH, TARGETS, pack_wheel
 from tests.conftest import NATIVE_BUILD
+from tinyaya.runtime.native.build import EXECUTORCH, TARGETS, pack_wheel
 
 ROOT = Path(__file__).parents[2]
 OPEN = """
 import json, sys, time
-from runtime import open_bundle
+from tinyaya.runtime import open_bundle
 session = open_bundle(sys.argv[1]).session(engine="native", threads=1)
 seconds = time.process_time()  # since the process began; other processes are not judged
 with open("/proc/self/smaps_rollup") as file:

@@ -20,7 +20,7 @@ def library(native: Path) -> Iterator[c.CDLL]:
     """One thread for both, as the figure is time of the processor."""
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401  registers llama::
 
-    from runtime.engines.native import load_library
+    from tinyaya.runtime.engines.native import load_library
 
     library, threads = load_library(), torch.get_num_threads()
     library.tinyaya_threads(1)

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.checkpoint import Checkpoint
-from export.pipeline import ExportedBundle
-from export.probe import kl
-from export.texts import evaluation_texts
-from runtime import Bundle, ProgramError, Session, open_bundle
-from runtime.engines.pte_file import attention_may_read_codes
 from tests.conftest import EXPORTED, UDHR
 from tests.programs.conftest import LIMITS, MakeBundle, fed
 from tests.programs.test_steps import CHUNKINGS
+from tinyaya.export.languages.texts import evaluation_texts
+from tinyaya.export.pipeline import ExportedBundle
+from tinyaya.export.proof.kl import kl
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.runtime import Bundle, ProgramError, Session, open_bundle
+from tinyaya.runtime.engines.pte_file import attention_may_read_codes
 
 pytestmark = [pytest.mark.l3, pytest.mark.usefixtures("native")]
 
@@ -139,7 +139,9 @@ def test_reading_codes_as_they_are_changes_no_bit(
     bundle = trained(exported, "int4")
     ids = np.random.default_rng(5).integers(300, 9000, 300).tolist()
     _, short = pair(bundle)
-    monkeypatch.setattr("runtime.engines.native.attention_may_read_codes", lambda path: False)
+    monkeypatch.setattr(
+        "tinyaya.runtime.engines.native.attention_may_read_codes", lambda path: False
+    )
     _, whole = pair(bundle)
     for start, end in ((0, 100), (100, 101), (101, 190), (190, 191), (191, 299), (299, 300)):
         np.testing.assert_array_equal(short.prefill(ids[start:end]), whole.prefill(ids[start:end]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.engines.pte_file import _Call, _Flow, attention_may_read_codes
+from tinyaya.runtime.engines.pte_file import _Call, _Flow, attention_may_read_codes
 
 CODES, FLOATS = 1, 6
 K, V, K_SLICE, V_SLICE, K_WIDE, V_WIDE, Q, Y, ROWS, TOKEN, OTHER = range(11)

@@ -11,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from export.backends import find_backend
-from export.bundle_writer import BundleContent, write_files, write_manifest
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.config import parse_config
-from export.decoder.model import tensor_shapes
-from export.golden import golden_tokens
-from export.options import Limits
-from export.preamble import ship_preamble
-from export.quantized import build_quantized
-from export.trace import trace_model
-from quantize.recipe import find_recipe
-from runtime import Session, open_bundle
 from tests.conftest import NANO
+from tinyaya.export.backends import find_backend
+from tinyaya.export.backends.trace import trace_model
+from tinyaya.export.bundle.preamble import ship_preamble
+from tinyaya.export.bundle.tokenizer_proof import golden_tokens
+from tinyaya.export.bundle.write import BundleContent, write_files, write_manifest
+from tinyaya.export.calibration.quantized_model import build_quantized
+from tinyaya.export.decoder.config import parse_config
+from tinyaya.export.decoder.model import tensor_shapes
+from tinyaya.export.options import Limits
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.quantize.recipe import find_recipe
+from tinyaya.runtime import Session, open_bundle
 
 WINDOW, LIMITS = 8, Limits(context=40, chunk=4)
 CONFIG = {

@@ -8,17 +8,17 @@ import onnxruntime
 import pytest
 import torch
 
-from export.backends import find_backend, runner_methods
-from export.backends.executorch import ExecuTorchDecoder
-from export.checkpoint import Checkpoint
-from export.decoder.cache import cache_slots
-from export.plan import kv_cache_bytes
-from export.trace import trace_model
-from quantize.quantizer import quantize_model
-from quantize.recipe import RECIPES, find_recipe
-from runtime import read_manifest
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle
 from tests.programs.test_steps import CHUNKINGS, TOLERANCE, reference
+from tinyaya.export.backends import find_backend, runner_methods
+from tinyaya.export.backends.executorch.decoder import ExecuTorchDecoder
+from tinyaya.export.backends.trace import trace_model
+from tinyaya.export.decoder.cache import cache_slots
+from tinyaya.export.plan.estimate import kv_cache_bytes
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.quantize.quantizer import quantize_model
+from tinyaya.quantize.recipe import RECIPES, find_recipe
+from tinyaya.runtime import read_manifest
 
 SLOTS = [11, 11, 11, 40]  # window 8 + chunk 4 - 1, and the context
 

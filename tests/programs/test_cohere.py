@@ -8,17 +8,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from export.backends import BACKENDS
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.config import parse_config
-from export.decoder.model import tensor_shapes
-from export.decoder.reference import reference_logits
-from export.golden import golden_tokens
-from export.probe import kl
-from export.quantized import build_quantized
-from quantize.recipe import find_recipe
 from tests.conftest import NANO
 from tests.programs.conftest import LIMITS, MakeBundle, fed, opened
+from tinyaya.export.backends import BACKENDS
+from tinyaya.export.bundle.tokenizer_proof import golden_tokens
+from tinyaya.export.calibration.quantized_model import build_quantized
+from tinyaya.export.decoder.config import parse_config
+from tinyaya.export.decoder.model import tensor_shapes
+from tinyaya.export.decoder.reference import reference_logits
+from tinyaya.export.proof.kl import kl
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.quantize.recipe import find_recipe
 
 pytestmark = pytest.mark.l3
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from export.checkpoint import Checkpoint
-from export.pipeline import ExportedBundle
-from runtime import AnswerOptions, Sampler, Session, drain, generate, open_bundle
-from runtime.lookup import _Pace
 from tests.conftest import EXPORTED, UDHR
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed
+from tinyaya.export.pipeline import ExportedBundle
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.runtime import AnswerOptions, Sampler, Session, drain, generate, open_bundle
+from tinyaya.runtime.lookup import _Pace
 
 pytestmark = pytest.mark.usefixtures("native")
 

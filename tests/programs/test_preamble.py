@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.backends import BACKENDS
-from export.backends.onnx import PREAMBLE_FILE
-from export.checkpoint import Checkpoint
-from export.pipeline import ExportedBundle
-from export.probe import prefill_evenly, replay_preamble
-from quantize.recipe import RECIPES
-from runtime import Bundle, Logits, ProgramError, Session, open_bundle, read_manifest
-from runtime.engines.executorch import ExecutorchEngine
 from tests.conftest import EXPORTED, UDHR
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle
+from tinyaya.export.backends import BACKENDS
+from tinyaya.export.backends.onnx.decoder import PREAMBLE_FILE
+from tinyaya.export.pipeline import ExportedBundle
+from tinyaya.export.proof.probe import replay_preamble
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.quantize.recipe import RECIPES
+from tinyaya.runtime import Bundle, Logits, ProgramError, Session, open_bundle, read_manifest
+from tinyaya.runtime.engines.executorch import ExecutorchEngine
+from tinyaya.runtime.session import prefill_evenly
 
 pytestmark = pytest.mark.l3
 
@@ -218,9 +219,9 @@ def test_executorch_refuses_a_step_beyond_the_context(
 
 
 def test_without_a_preamble_the_executorch_graph_is_as_it_was(tiny: Checkpoint) -> None:
-    from export.backends import find_backend
-    from export.trace import trace_model
-    from quantize.quantizer import quantize_model
+    from tinyaya.export.backends import find_backend
+    from tinyaya.export.backends.trace import trace_model
+    from tinyaya.quantize.quantizer import quantize_model
 
     model, backend = quantize_model(tiny, RECIPES["fp32"]), find_backend("executorch")
     counts = {}

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.backends.placeholders import fill_placeholders, placeholder
-from export.checkpoint import Checkpoint
-from export.errors import OptionsError
-from export.options import Limits
-from export.preamble import find_preamble, longest_preamble
-from runtime import ChatTemplate, Tokenizer
 from tests.conftest import NANO, UDHR
+from tinyaya.export.backends.executorch.placeholders import fill_placeholders, placeholder
+from tinyaya.export.bundle.preamble import find_preamble, longest_preamble
+from tinyaya.export.options import Limits
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.runtime import ChatTemplate, Tokenizer
+from tinyaya.runtime.errors import OptionError
 
 BOS = 2
 
@@ -61,13 +61,13 @@ def test_no_preamble(nano: Checkpoint) -> None:
 
 
 def test_a_text_that_is_too_long(nano: Checkpoint) -> None:
-    with pytest.raises(OptionsError, match="expected at most 20: it must not be longer"):
+    with pytest.raises(OptionError, match="expected at most 20: it must not be longer"):
         find_preamble(nano.tokenizer, "All human beings are born free. " * 9, 20)
 
 
 def test_a_template_that_refuses_users(nano: Checkpoint) -> None:
     strict = replace(nano.tokenizer, chat_template="{{ raise_exception('never') }}")
-    with pytest.raises(OptionsError, match="never; add --preamble none"):
+    with pytest.raises(OptionError, match="never; add --preamble none"):
         find_preamble(strict, None, 128)
     assert find_preamble(strict, "", 128) == ()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import RewindError, Session, SessionFileError, open_bundle
+from tinyaya.runtime import RewindError, Session, SessionFileError, open_bundle
 
 ENGINES = ("onnx", "executorch")
 LENGTHS = (1, 64, 127, 128, 129, 191, 192, 193, 300)  # around window 128 and ring 191

@@ -7,26 +7,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.backends import find_backend
-from export.checkpoint import Checkpoint
-from export.decoder.reference import reference_logits
-from export.errors import OptionsError
-from export.parity import float_model
-from export.plan import weights_bytes
-from export.quality.budget_recipe import budget_recipe, parse_size
-from export.quality.heatmap import draw_heatmap
-from export.quality.sensitivity import (
+from tinyaya.export.backends import find_backend
+from tinyaya.export.decoder.reference import reference_logits
+from tinyaya.export.plan.estimate import weights_bytes
+from tinyaya.export.proof.parity import float_model
+from tinyaya.export.quality.budget_recipe import budget_recipe, parse_size
+from tinyaya.export.quality.heatmap import draw_heatmap
+from tinyaya.export.quality.sensitivity import (
     OPTIONS,
     Loss,
     _layers,
     global_to_window,
     measure_losses,
 )
-from quantize.errors import BudgetError
-from quantize.gptq import quantize_calibrated
-from quantize.quantizer import quantize_model
-from quantize.recipe import Recipe, find_recipe, parse_recipe
-from quantize.roles import PROJECTIONS, LayerKind, Role
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.quantize.errors import BudgetError
+from tinyaya.quantize.gptq import quantize_calibrated
+from tinyaya.quantize.quantizer import quantize_model
+from tinyaya.quantize.recipe import Recipe, find_recipe, parse_recipe
+from tinyaya.quantize.roles import PROJECTIONS, LayerKind, Role
+from tinyaya.runtime.errors import OptionError
 
 INT4 = replace(find_recipe("int4"), calibrated=False)
 
@@ -140,5 +140,5 @@ def test_heat_map_is_a_picture(losses: list[Loss], tmp_path: Path) -> None:
 
 def test_sizes_are_read_as_people_write_them() -> None:
     assert [parse_size(text) for text in ("2.0GB", "5.8 MB", "12")] == [2 * 10**9, 5_800_000, 12]
-    with pytest.raises(OptionsError, match="expected for example"):
+    with pytest.raises(OptionError, match="expected for example"):
         parse_size("much")

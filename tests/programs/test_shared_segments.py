@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.backends import shared_segments
-from export.backends.executorch import PROGRAM_FILE
-from export.checkpoint import Checkpoint
-from runtime import open_bundle
 from tests.programs.conftest import MakeBundle, fed
+from tinyaya.export.backends.executorch import shared_segments
+from tinyaya.export.backends.executorch.decoder import PROGRAM_FILE
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.runtime import open_bundle
 
 
 def segments(path: Path) -> list[bytes]:

@@ -8,16 +8,16 @@ import onnx
 import pytest
 import torch
 
-from export.backends import BACKENDS
-from export.backends import executorch as executorch_backend
-from export.checkpoint import Checkpoint
-from export.decoder.reference import reference_logits
-from export.golden import golden_tokens
-from export.probe import kl
-from export.quantized import build_quantized
-from quantize.recipe import find_recipe
-from runtime import Session
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed, opened
+from tinyaya.export.backends import BACKENDS
+from tinyaya.export.backends import executorch as executorch_backend
+from tinyaya.export.bundle.tokenizer_proof import golden_tokens
+from tinyaya.export.calibration.quantized_model import build_quantized
+from tinyaya.export.decoder.reference import reference_logits
+from tinyaya.export.proof.kl import kl
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.quantize.recipe import find_recipe
+from tinyaya.runtime import Session
 
 pytestmark = pytest.mark.l3
 

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from export.backends import BACKENDS, find_backend
-from export.checkpoint import Checkpoint
-from export.decoder.reference import reference_logits
-from export.golden import golden_tokens
-from export.options import CalibrationOptions, ExportOptions
-from export.parity import KL_SHARE, float_model, measure, tail_logits
-from export.pipeline import ExportedBundle
-from export.quantized import build_quantized
-from export.texts import evaluation_texts
-from quantize.recipe import find_recipe
-from runtime import Sampler, Session, generate, open_bundle
 from tests.conftest import EXPORTED, NANO, UDHR
+from tinyaya.export.backends import BACKENDS, find_backend
+from tinyaya.export.bundle.tokenizer_proof import golden_tokens
+from tinyaya.export.calibration.quantized_model import build_quantized
+from tinyaya.export.decoder.reference import reference_logits
+from tinyaya.export.languages.texts import evaluation_texts
+from tinyaya.export.options import CalibrationOptions, ExportOptions
+from tinyaya.export.pipeline import ExportedBundle
+from tinyaya.export.proof.parity import KL_SHARE, float_model, measure, tail_logits
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.quantize.recipe import find_recipe
+from tinyaya.runtime import Sampler, Session, generate, open_bundle
 
 TIE = 1e-3
 PROMPT = (UDHR / "en.txt").read_text(encoding="utf-8")[:600]
@@ -171,7 +171,7 @@ def test_executorch_text_runner_gives_our_text(exported: Exported, recipe: str) 
 
 @pytest.mark.l1
 def test_recipe_run_twice_gives_the_same_bytes(nano: Checkpoint, tmp_path: Path) -> None:
-    from export.pipeline import export_bundle
+    from tinyaya.export.pipeline import export_bundle
 
     calibration = CalibrationOptions(tokens=2048)  # no folder: both times anew
     options = ExportOptions(recipe="int4", calibration=calibration, verify=False)
@@ -183,7 +183,7 @@ def test_recipe_run_twice_gives_the_same_bytes(nano: Checkpoint, tmp_path: Path)
 
 
 def test_unused_rows_do_not_change_kl() -> None:
-    from export.probe import kl
+    from tinyaya.export.proof.kl import kl
 
     p = np.array([[1.0, 2.0, -np.inf]], np.float32)
     q = np.array([[2.0, 1.0, -np.inf]], np.float32)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.backends import BACKENDS
-from export.options import CalibrationOptions, ExportOptions, VocabularyOptions
-from export.pipeline import export_bundle
-from export.texts import evaluation_texts
-from export.verify import verify_bundle
-from runtime import Bundle, open_bundle
 from tests.conftest import NANO
+from tinyaya.export.backends import BACKENDS
+from tinyaya.export.languages.texts import evaluation_texts
+from tinyaya.export.options import CalibrationOptions, ExportOptions, VocabularyOptions
+from tinyaya.export.pipeline import export_bundle
+from tinyaya.export.proof.verify import verify_bundle
+from tinyaya.runtime import Bundle, open_bundle
 
 LANGUAGES = ("hi",)  # 1,513 tokens: an odd number, which kernels sum in another order
 PROMPT = "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता प्राप्त है। " * 8
@@ -112,7 +112,7 @@ def test_executorch_text_runner_runs_it(trimmed: Trimmed, recipe: str) -> None:
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
     from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner
 
-    from runtime import Sampler, generate
+    from tinyaya.runtime import Sampler, generate
 
     folder = trimmed[recipe, "executorch"]
     bundle = open_bundle(folder)
@@ -161,8 +161,8 @@ def test_it_verifies_against_the_whole_checkpoint(trimmed: Trimmed, backend: str
 
 
 def test_evaluation_says_what_the_trim_costs(trimmed: Trimmed) -> None:
-    from export.progress import Silent
-    from export.quality.evaluate import EvaluateOptions, evaluate_bundle
+    from tinyaya.export.quality.evaluate import EvaluateOptions, evaluate_bundle
+    from tinyaya.runtime.progress import Silent
 
     options = EvaluateOptions(tokens=64, sentences=0)
     quality = evaluate_bundle(trimmed["int4", "onnx"], NANO, options, Silent())

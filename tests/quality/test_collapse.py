@@ -2,7 +2,7 @@
 
 import pytest
 
-from export.quality.collapse import collapsed, copies, loops, script_of
+from tinyaya.export.quality.collapse import collapsed, copies, loops, script_of
 
 FINE = list(range(24))
 

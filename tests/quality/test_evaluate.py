@@ -10,16 +10,16 @@ import pytest
 import torch
 from transformers import Cohere2ForCausalLM
 
-from export.checkpoint import Checkpoint
-from export.errors import OptionsError
-from export.pipeline import ExportedBundle
-from export.progress import Silent
-from export.quality.beside import changes, read_languages
-from export.quality.evaluate import EvaluateOptions, evaluate_bundle
-from export.quality.figures import Quality, judge, language_figures
-from export.quality.page import Point, read_points, render_page
-from export.quality.recall import facts
 from tests.conftest import NANO, UDHR
+from tinyaya.export.pipeline import ExportedBundle
+from tinyaya.export.quality.beside import changes, read_languages
+from tinyaya.export.quality.evaluate import EvaluateOptions, evaluate_bundle
+from tinyaya.export.quality.figures import Quality, judge, language_figures
+from tinyaya.export.quality.page import Point, read_points, render_page
+from tinyaya.export.quality.recall import facts
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Silent
 
 CODES = ("sw", "hi", "en")
 
@@ -134,7 +134,7 @@ def test_points_are_read_as_the_benchmark_writes_them(tmp_path: Path) -> None:
     path.write_text(json.dumps({"rows": [], "points": [asdict(point)]}))
     assert read_points(path) == [point]
     path.write_text("[]")
-    with pytest.raises(OptionsError, match="cannot read points"):
+    with pytest.raises(OptionError, match="cannot read points"):
         read_points(path)
 
 
@@ -150,9 +150,9 @@ def test_facts_are_older_than_the_window() -> None:
 def test_wrong_options_and_another_model(
     exported: Mapping[str, list[ExportedBundle]], tmp_path: Path
 ) -> None:
-    with pytest.raises(OptionsError, match="expected at least 2"):
+    with pytest.raises(OptionError, match="expected at least 2"):
         EvaluateOptions(tokens=1)
-    with pytest.raises(OptionsError, match=r"no <language>\.txt"):
+    with pytest.raises(OptionError, match=r"no <language>\.txt"):
         options = EvaluateOptions(texts=tmp_path)
         evaluate_bundle(exported["fp32"][0].path, NANO, options, Silent())
 
@@ -178,5 +178,5 @@ def test_changes_are_of_what_a_bundle_was_calibrated_for(
     assert found["chosen"]["now"] == quality.languages["sw"].mean_kl
     assert found["others"]["before"] == pytest.approx(2 * found["others"]["now"])
     path.write_text("[1]")
-    with pytest.raises(OptionsError, match="expected what `evaluate --json` prints"):
+    with pytest.raises(OptionError, match="expected what `evaluate --json` prints"):
         read_languages(path)

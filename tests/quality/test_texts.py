@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import CalibrationError, OptionsError
-from export.golden import golden_tokens
-from export.languages import LANGUAGES, find_language
-from export.texts import calibration_texts, evaluation_texts, sequences_of, weights_of
 from tests.conftest import NANO
+from tinyaya.export.bundle.tokenizer_proof import golden_tokens
+from tinyaya.export.errors import CalibrationError
+from tinyaya.export.languages.table import LANGUAGES, find_language
+from tinyaya.export.languages.texts import (
+    calibration_texts,
+    evaluation_texts,
+    sequences_of,
+    weights_of,
+)
+from tinyaya.runtime.errors import OptionError
 
 _SHARED = 0.02  # of paragraphs; formulas such as "Whereas" come in both halves
 
@@ -46,7 +52,7 @@ def test_every_shipped_language_has_a_name_and_a_region() -> None:
         assert find_language(code).name and find_language(code).region
     assert len(LANGUAGES) >= 70
     assert find_language("sw").name == "Swahili"
-    with pytest.raises(OptionsError, match="'xx'; known: am, ar"):
+    with pytest.raises(OptionError, match="'xx'; known: am, ar"):
         find_language("xx")
 
 
@@ -75,13 +81,13 @@ def test_a_language_without_text_is_named() -> None:
 
 
 def test_folders_of_texts(tmp_path: Path) -> None:
-    with pytest.raises(OptionsError, match=r"holds no <language>\.txt"):
+    with pytest.raises(OptionError, match=r"holds no <language>\.txt"):
         calibration_texts(tmp_path)
     (tmp_path / "sw.txt").write_text("Habari", encoding="utf-8")
     assert calibration_texts(tmp_path) == evaluation_texts(tmp_path) == {"sw": "Habari"}
     (tmp_path / "xx.txt").write_text("?", encoding="utf-8")
-    with pytest.raises(OptionsError, match="'xx'"):
+    with pytest.raises(OptionError, match="'xx'"):
         calibration_texts(tmp_path)
     (tmp_path / "xx.txt").rename(tmp_path / "en.txt").write_bytes(b"\xff")
-    with pytest.raises(OptionsError, match="expected UTF-8"):
+    with pytest.raises(OptionError, match="expected UTF-8"):
         evaluation_texts(tmp_path)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from export.checkpoint import Checkpoint, open_checkpoint
-from export.decoder.config import DecoderConfig
-from quantize.quantizer import QuantizedModel, quantize_model
-from quantize.recipe import RECIPES
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.quantize.quantizer import QuantizedModel, quantize_model
+from tinyaya.quantize.recipe import RECIPES
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from quantize.budget import Choice, choose
-from quantize.errors import BudgetError
+from tinyaya.quantize.budget import Choice, choose
+from tinyaya.quantize.errors import BudgetError
 
 
 def random_choices(seed: int, weights: int = 6) -> list[Choice]:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantize.errors import GroupSizeError, SingularGramError
-from quantize.gptq import DAMPING, quantize_calibrated
-from quantize.groupwise import QuantizedWeight, dequantize, quantize
-from quantize.precision import Precision
+from tinyaya.quantize.errors import GroupSizeError, SingularGramError
+from tinyaya.quantize.gptq import DAMPING, quantize_calibrated
+from tinyaya.quantize.groupwise import QuantizedWeight, dequantize, quantize
+from tinyaya.quantize.precision import Precision
 
 FOUR = Precision(bits=4, group_size=32)
 

@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from quantize import groupwise
-from quantize.errors import GroupSizeError
-from quantize.groupwise import QuantizedWeight, dequantize, pack, quantize, unpack
-from quantize.precision import Precision
+from tinyaya.quantize import groupwise
+from tinyaya.quantize.errors import GroupSizeError
+from tinyaya.quantize.groupwise import QuantizedWeight, dequantize, pack, quantize, unpack
+from tinyaya.quantize.precision import Precision
 
 BITS = pytest.mark.parametrize("bits", [4, 8])
 ORT_DTYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.uint8): TensorProto.UINT8}

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.checkpoint import Checkpoint
-from export.decoder.config import DecoderConfig
-from quantize.groupwise import QuantizedWeight, dequantize
-from quantize.quantizer import QuantizedModel, Weight, quantize_model
-from quantize.recipe import RECIPES
-from quantize.roles import Role, place_of
+from tinyaya.export.decoder.config import DecoderConfig
+from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.quantize.groupwise import QuantizedWeight, dequantize
+from tinyaya.quantize.quantizer import QuantizedModel, Weight, quantize_model
+from tinyaya.quantize.recipe import RECIPES
+from tinyaya.quantize.roles import Role, place_of
 
 Quantized = Callable[[str], QuantizedModel[DecoderConfig]]
 

@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from quantize.errors import RecipeError
-from quantize.precision import Precision
-from quantize.recipe import RECIPES, Recipe, find_recipe, parse_recipe, read_recipe, write_recipe
-from quantize.roles import LayerKind, Place, Role, place_of
+from tinyaya.quantize.errors import RecipeError
+from tinyaya.quantize.precision import Precision
+from tinyaya.quantize.recipe import (
+    RECIPES,
+    Recipe,
+    find_recipe,
+    parse_recipe,
+    read_recipe,
+    write_recipe,
+)
+from tinyaya.quantize.roles import LayerKind, Place, Role, place_of
 
 KINDS = (LayerKind.WINDOW, LayerKind.WINDOW, LayerKind.WINDOW, LayerKind.GLOBAL)
 FOUR, COARSE, EIGHT = (

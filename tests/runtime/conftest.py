@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from tiny_bundle import ScriptedEngine, write_bundle
 
-from runtime import ENGINES, Session, open_bundle
-from runtime.engines import EngineSource
+from tinyaya.runtime import ENGINES, Session, open_bundle
+from tinyaya.runtime.engines import EngineSource
 
 
 @pytest.fixture

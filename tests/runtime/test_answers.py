@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_bundle import BOS, EOS, UNUSED, byte_ids
 
-from runtime import (
+from tinyaya.runtime import (
     AnswerOptions,
     Generation,
     OptionError,
@@ -18,7 +18,7 @@ from runtime import (
     drain,
     generate,
 )
-from runtime.sampling import alternatives
+from tinyaya.runtime.sampling import alternatives
 
 MakeSession = Callable[..., Session]
 PROMPT = [BOS, 9, 9]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_bundle import manifest, write_manifest
 
-from runtime import (
+from tinyaya.runtime import (
     BundleError,
     ChangedFileError,
     EngineMissingError,
@@ -248,7 +248,7 @@ def test_a_program_that_does_not_load(folder: Path, engine: str) -> None:
 
 
 def test_an_engine_that_is_not_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "runtime.engines.onnx", raising=False)
+    monkeypatch.delitem(sys.modules, "tinyaya.runtime.engines.onnx", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(EngineMissingError, match="pip install onnxruntime"):
         open_bundle(folder).session()

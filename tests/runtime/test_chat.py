@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from tiny_bundle import BOS, CONTEXT, EOS, ScriptedEngine, byte_ids, write_bundle
 
-from runtime import (
+from tinyaya.runtime import (
     Chat,
     ChatTemplateError,
     PromptTooLongError,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_bundle import BOS, TURN, byte_ids, write_bundle
 
-from runtime import ChatTemplate, ChatTemplateError, open_bundle
+from tinyaya.runtime import ChatTemplate, ChatTemplateError, open_bundle
 
 SOURCE = """{{ bos_token }}
 {%- for message in messages %}
@@ -33,7 +33,7 @@ def test_a_bundle_without_template(folder: Path) -> None:
 def test_a_template_that_is_not_text(tmp_path: Path) -> None:
     from tiny_bundle import manifest, write_manifest
 
-    from runtime import BundleError
+    from tinyaya.runtime import BundleError
 
     bundle = write_bundle(tmp_path / "chat", template="")
     (bundle / "chat_template.jinja").write_bytes(b"\xff")

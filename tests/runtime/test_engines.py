@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import Bundle, Logits, RewindError, Session, open_bundle
+from tinyaya.runtime import Bundle, Logits, RewindError, Session, open_bundle
 
 UDHR = Path(__file__).parents[1] / "assets" / "udhr"
 WINDOW, CHUNK = 128, 64

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from tiny_bundle import BOS, CONTEXT, EOS, TURN, UNUSED, ScriptedEngine, byte_ids
 
-from runtime import (
+from tinyaya.runtime import (
     EmptyPromptError,
     Generation,
     OptionError,

@@ -6,32 +6,40 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import runtime
+from tinyaya import runtime
 
 ROOT = Path(__file__).parents[2]
 
 
 def loaded(code: str) -> set[str]:
-    """Top-level modules that a new interpreter has loaded after `code`."""
-    printing = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    """Modules that a new interpreter has loaded after `code`, by their two first names."""
+    printing = "import sys; print(*{'.'.join(name.split('.')[:2]) for name in sys.modules})"
     command = [sys.executable, "-c", f"{code}\n{printing}"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return set(run.stdout.split())
 
 
 def test_import_loads_no_engine() -> None:
-    names = loaded("import runtime")
-    assert "runtime" in names
-    assert not names & {"torch", "onnxruntime", "executorch", "jinja2", "export", "quantize"}
+    names = loaded("import tinyaya.runtime")
+    assert "tinyaya.runtime" in names
+    assert not names & {
+        "torch",
+        "onnxruntime",
+        "executorch",
+        "jinja2",
+        "tinyaya.export",
+        "tinyaya.quantize",
+    }
 
 
 def test_an_onnx_bundle_runs_without_torch(bundles: Mapping[str, Path]) -> None:
     names = loaded(
-        f"import runtime; session = runtime.open_bundle({str(bundles['onnx'])!r}).session()\n"
+        "from tinyaya import runtime\n"
+        f"session = runtime.open_bundle({str(bundles['onnx'])!r}).session()\n"
         "runtime.complete(session, 'a', max_tokens=2)"
     )
     assert "onnxruntime" in names
-    assert not names & {"torch", "executorch", "export", "quantize"}
+    assert not names & {"torch", "executorch", "tinyaya.export", "tinyaya.quantize"}
 
 
 def test_all_public_names_exist_and_are_documented() -> None:

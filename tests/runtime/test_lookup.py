@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_bundle import BOS, CHUNK, EOS, ScriptedEngine, byte_ids
 
-from runtime import (
+from tinyaya.runtime import (
     AnswerOptions,
     Generation,
     OptionError,

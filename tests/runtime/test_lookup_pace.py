@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import Session, lookup
-from runtime.lookup import START, Lookup
+from tinyaya.runtime import Session, lookup
+from tinyaya.runtime.lookup import START, Lookup
 
 MOST = 8
 # Steps of 1, 2, 3, 5 and 9 tokens at full size, ms, in steps of one token.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.mapped_files import release_mapped
+from tinyaya.runtime.engines.mapped_files import release_mapped
 
 SIZE_BYTES = 64 * mmap.PAGESIZE
 

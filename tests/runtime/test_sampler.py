@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime import Logits, Sampler, SamplingError
-from runtime.sampling import _likeliest
+from tinyaya.runtime import Logits, Sampler, SamplingError
+from tinyaya.runtime.sampling import _likeliest
 
 
 def naive_distribution(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny_bundle import CONTEXT, UNUSED, ScriptedEngine
 
-from runtime import EmptyPromptError, PromptError, PromptTooLongError, RewindError, Session
-from runtime.manifest import Preamble
+from tinyaya.runtime import EmptyPromptError, PromptError, PromptTooLongError, RewindError, Session
+from tinyaya.runtime.manifest import Preamble
 
 MakeSession = Callable[..., Session]
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_bundle import BOS, ScriptedEngine
 
-from runtime import Manifest, RunError, Session, SessionFileError, read_manifest
-from runtime.engines import EngineState, Mark
-from runtime.session_file import SavedSession, read_session, write_session
+from tinyaya.runtime import Manifest, RunError, Session, SessionFileError, read_manifest
+from tinyaya.runtime.engines import EngineState, Mark
+from tinyaya.runtime.session_file import SavedSession, read_session, write_session
 
 MakeSession = Callable[..., Session]
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import OptionError
-from runtime.stop_strings import StopStrings
+from tinyaya.runtime import OptionError
+from tinyaya.runtime.stop_strings import StopStrings
 
 _texts = st.text("ab\u0301日", max_size=12)
 

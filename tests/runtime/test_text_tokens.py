@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_bundle import BOS, EOS, byte_ids
 
-from runtime import InvalidTextError, Tokenizer, open_bundle
+from tinyaya.runtime import InvalidTextError, Tokenizer, open_bundle
 
 
 @pytest.fixture

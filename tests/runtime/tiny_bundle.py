@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from runtime import Manifest
-from runtime.engines import EngineState, Mark
+from tinyaya.runtime import Manifest
+from tinyaya.runtime.engines import EngineState, Mark
 
 SPECIAL = ["<PAD>", "<UNK>", "<BOS>", "<EOS>", "<TURN>"]
 BOS, EOS, TURN = 2, 3, 4

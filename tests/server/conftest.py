@@ -7,7 +7,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from benchmarks.server_load import start_server, stop_server
+from tinyaya.benchmarks.server_load import start_server, stop_server
 
 _PROCESSES: dict[str, subprocess.Popen] = {}
 

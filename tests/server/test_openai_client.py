@@ -9,7 +9,7 @@ import urllib.request
 import openai
 import pytest
 
-from benchmarks.server_load import load_server
+from tinyaya.benchmarks.server_load import load_server
 
 ASK = [{"role": "user", "content": "Say something."}]
 

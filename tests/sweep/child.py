@@ -1,4 +1,4 @@
-"""As `export.sweep.child`, but quick; keeps a diary of what it began and ended.
+"""As `tinyaya.export.sweep.child`, but quick; keeps a diary of what it began and ended.
 
 Usage: python child.py OUT NAME PARENT. Names say what happens: "fails", "dies", or it works.
 """
@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from export.sweep.files import TaskFiles, read_json, write_whole
+from tinyaya.export.sweep.files import TaskFiles, read_json, write_whole
 
 SECONDS = 0.3
 _PR_SET_PDEATHSIG = 1

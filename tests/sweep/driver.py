@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from export.sweep.run import run_sweep
-from export.sweep.task import Sweep
 from tests.sweep.tasks import CHILD, make_task
+from tinyaya.export.sweep.run import run_sweep
+from tinyaya.export.sweep.task import Sweep
 
 COUNT = 12
 

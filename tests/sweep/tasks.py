@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from export.sweep.task import Task
+from tinyaya.export.sweep.task import Task
 
 CHILD = (str(Path(__file__).with_name("child.py")),)
 

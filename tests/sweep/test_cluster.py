@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import MissingExtraError, OptionsError
-from export.sweep.cluster import run_on_cluster
 from tests.sweep.tasks import CHILD, make_task
+from tinyaya.export.errors import MissingExtraError
+from tinyaya.export.sweep.cluster import run_on_cluster
+from tinyaya.runtime.errors import OptionError
 
 ROOT = Path(__file__).parents[2]
 _NODES = ({"memory": 100_000_000}, {"memory": 300_000_000})
@@ -59,7 +60,7 @@ def test_tasks_run_on_both_nodes_and_wait_for_their_group(address: str, tmp_path
 @pytest.mark.filterwarnings("ignore")
 def test_task_larger_than_any_node_is_refused(address: str, tmp_path: Path) -> None:
     task = make_task("huge", peak_bytes=1_000_000_000)
-    with pytest.raises(OptionsError, match=r"1\.00 GB of memory, the largest node .* 0\.30 GB"):
+    with pytest.raises(OptionError, match=r"1\.00 GB of memory, the largest node .* 0\.30 GB"):
         run_on_cluster(address, tmp_path, [task], lambda task, what: None, CHILD)
 
 
@@ -89,7 +90,7 @@ def test_killed_sweep_ends_what_runs_on_the_cluster(address: str, tmp_path: Path
 @needs_ray
 @pytest.mark.filterwarnings("ignore")
 def test_absent_cluster_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OptionsError, match="no Ray cluster answers at 127"):
+    with pytest.raises(OptionError, match="no Ray cluster answers at 127"):
         run_on_cluster("127.0.0.1:1", tmp_path, [make_task("a")], lambda task, what: None, CHILD)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime import open_bundle
 from tests.cli.conftest import Command, command
 from tests.conftest import NANO
+from tinyaya.runtime import open_bundle
 
 __all__ = ["command"]
 

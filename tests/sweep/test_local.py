@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import OptionsError
-from export.sweep.local import LocalLimits, run_locally
-from export.sweep.run import run_sweep
-from export.sweep.task import Sweep, Task
 from tests.sweep.driver import COUNT
 from tests.sweep.tasks import CHILD, make_task
+from tinyaya.export.sweep.local import LocalLimits, run_locally
+from tinyaya.export.sweep.run import run_sweep
+from tinyaya.export.sweep.task import Sweep, Task
+from tinyaya.runtime.errors import OptionError
 
 ROOT = Path(__file__).parents[2]
 _KILLS = 10
@@ -95,7 +95,7 @@ def test_another_key_is_done_again(tmp_path: Path) -> None:
 
 def test_task_larger_than_memory_is_refused_before_any_work(tmp_path: Path) -> None:
     tasks = [make_task("small"), make_task("large", peak_bytes=1 << 60)]
-    with pytest.raises(OptionsError, match="large-onnx is planned to need"):
+    with pytest.raises(OptionError, match="large-onnx is planned to need"):
         run_sweep(Sweep(out=tmp_path, tasks=tasks), ray=None, jobs=1, tell=lambda task, what: None)
     assert not _diary(tmp_path)
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from export.sweep.page import Row, render_sweep
-from export.sweep.task import Task
 from tests.sweep.tasks import make_task
+from tinyaya.export.sweep.page import Row, render_sweep
+from tinyaya.export.sweep.task import Task
 
 
 def _row(name: str, kl: float, *, verified: bool = True) -> Row:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from export.sweep.sweep_file import read_sweep
 from tests.cli.conftest import Command, command
 from tests.cli.test_bad_use import assert_refused
 from tests.conftest import NANO
+from tinyaya.export.sweep.sweep_file import read_sweep
 
 __all__ = ["command"]
 

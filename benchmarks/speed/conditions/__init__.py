@@ -1,0 +1,1 @@
+"""The machine while it measures: cores, clocks, temperatures, memory."""

@@ -1,0 +1,1 @@
+"""A quantized model to an ONNX program that onnxruntime and onnxruntime-genai run."""

@@ -1,0 +1,1 @@
+"""Writes a bundle: program, tokenizer, preamble, proofs and manifest (runtime/FORMAT.md)."""

@@ -1,0 +1,106 @@
+"""Atomic publication: a bundle grows beside its target and is renamed when it is whole.
+
+Killed at any moment, the target is the old bundle or absent.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tinyaya.export.errors import TargetError
+
+MANIFEST_FILE = "manifest.json"
+_NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file system or a limit allows no larger file",
+}
+
+
+@contextmanager
+def staged(target: Path, *, force: bool) -> Iterator[Path]:
+    """Yield an empty folder beside `target`; on leaving without an error it takes its place.
+
+    Raises TargetError when the target exists (and is not a bundle to replace by force), cannot be
+    written to, or its disk is full; nothing is left behind then.
+    """
+    check_target(target, force=force)
+    staging = target.parent / f".{target.name}.partial-{os.getpid()}"
+    try:
+        with writes_explained(staging, target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _clear_leftovers(target)
+            staging.mkdir()
+            yield staging
+            _publish(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def writes_explained(staging: Path, target: Path) -> Iterator[None]:
+    """Raise TargetError where a write into `staging`, which is to become `target`, fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOMEM:  # is about memory, not about the target
+            raise
+        raise _explained(error, staging, target) from error
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Raise TargetError unless a bundle may be put at `target`."""
+    if not target.exists():
+        return
+    if not force:
+        raise TargetError(f"{target} exists; add --force to replace it, or choose another --out")
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_FILE).exists():
+        raise TargetError(f"{target} is a folder that is no bundle; it is not replaced")
+    if not target.is_dir():
+        raise TargetError(f"{target} is a file; choose another --out")
+
+
+def _clear_leftovers(target: Path) -> None:
+    """Remove what exports to `target` left that were killed."""
+    for kind in ("partial", "old"):
+        for path in target.parent.glob(f".{target.name}.{kind}-*"):
+            process = path.name.rpartition("-")[2]
+            if process == str(os.getpid()) or not Path("/proc", process).exists():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _publish(staging: Path, target: Path) -> None:
+    for path in (*staging.iterdir(), staging):
+        _sync(path)
+    old = target.parent / f".{target.name}.old-{os.getpid()}"
+    if target.exists():
+        target.rename(old)
+    staging.rename(target)
+    _sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _explained(error: OSError, staging: Path, target: Path) -> TargetError:
+    files = list(staging.iterdir()) if staging.is_dir() else []
+    if not files or error.errno not in _NO_ROOM:
+        return TargetError(
+            f"cannot write {target}: {error.strerror or error}; choose another --out"
+        )
+    file = max(files, key=lambda path: path.stat().st_mtime_ns)  # errors of writes name no file
+    written = sum(path.stat().st_size for path in files)
+    free = shutil.disk_usage(staging).free
+    return TargetError(
+        f"{_NO_ROOM[error.errno]} at {file.name} of {target}: {written} bytes of the bundle were "
+        f"written, {free} bytes are free beside them; free space or choose another --out"
+    )

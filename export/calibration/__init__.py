@@ -1,0 +1,1 @@
+"""Fits quantized weights to text, layer by layer."""

@@ -1,0 +1,104 @@
+"""The command `tinyaya-export`: a command parses, calls one function, prints its result.
+
+Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
+"""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+import typer
+
+from tinyaya.export.cli.bench import bench
+from tinyaya.export.cli.bundles import demo, inspect, verify
+from tinyaya.export.cli.chat import chat
+from tinyaya.export.cli.doctor import doctor
+from tinyaya.export.cli.export import export
+from tinyaya.export.cli.languages import variants
+from tinyaya.export.cli.plan import plan
+from tinyaya.export.cli.quality import evaluate, sensitivity, show_recipe
+from tinyaya.export.cli.run import run
+from tinyaya.export.cli.serve import serve
+from tinyaya.export.cli.sweep import sweep
+from tinyaya.export.errors import MissingExtraError, ParityError
+from tinyaya.export.system.out_of_memory import is_out_of_memory
+from tinyaya.runtime.errors import TinyAyaError
+
+_EXTRA = (
+    "torch",
+    "executorch",
+    "torchao",
+    "onnx",
+    "onnx_ir",
+    "onnxscript",
+    "safetensors",
+    "langcodes",
+    "language_data",
+    "fontTools",
+    "matplotlib",
+)
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 100},
+    help="Export Cohere2 models such as Tiny Aya to verified bundles for phones and boards, and run"
+    " them. With --debug, errors show where they come from.",
+)
+
+
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    export, run, chat, serve, doctor, inspect, verify, plan, demo, evaluate, sensitivity,
+    show_recipe, variants, bench, sweep,
+)  # fmt: skip
+for _command in _COMMANDS:
+    app.command("recipe" if _command is show_recipe else None)(_command)
+
+
+def _fail(message: object, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """Run the command line; errors of the project become one line."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)  # torch and executorch log their own deprecations
+    arguments = sys.argv[1:]
+    if "--debug" in arguments:
+        arguments.remove("--debug")
+        app(arguments)
+    else:
+        _run_quietly(arguments)
+
+
+def _run_quietly(arguments: list[str]) -> None:
+    try:
+        app(arguments)
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except ParityError as error:
+        _fail(error, 1)
+    except TinyAyaError as error:
+        _fail(error, 2)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in _EXTRA:
+            missing = MissingExtraError(
+                f"this command needs the package {error.name}; pip install 'tinyaya-export[export]'"
+            )
+            _fail(missing, 2)
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):  # an export says more: at which stage, and what it planned
+            _fail("memory ran out; close programs or use a larger machine", 2)
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Estimates sizes, memory and speed before any work."""

@@ -1,0 +1,1 @@
+"""Proves that a program computes what its model computes."""

@@ -1,0 +1,1 @@
+"""Reads a checkpoint: config, weights, tokenizer."""

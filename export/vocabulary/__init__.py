@@ -1,0 +1,1 @@
+"""Fewer tokens: which to keep, and the checkpoint that has only them."""

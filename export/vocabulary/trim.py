@@ -1,0 +1,179 @@
+"""A checkpoint and the ids to keep in; out: the same checkpoint with those rows alone.
+
+What comes out is read like any other, so nothing after it knows of the trim: its folder holds a
+config and a tokenizer of the new ids, its tables are rows of those on disk.
+"""
+
+import json
+import os
+import shutil
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tinyaya.export.decoder.config import parse_config
+from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
+from tinyaya.export.errors import TargetError
+from tinyaya.export.source.checkpoint import Checkpoint, Trim, read_json
+from tinyaya.export.source.tokenizer import open_tokenizer
+from tinyaya.export.source.weights import StoredTensor
+from tinyaya.export.vocabulary.bpe import BytePairs
+from tinyaya.runtime.errors import OptionError
+
+# Kernels take outputs in groups of up to 64; a row in a smaller last group has other last bits.
+ROW_MULTIPLE = 64
+_SPAN_ROWS = 4096  # of the stored table that are in memory at a time
+_GAP_ROWS = 64  # of rows nobody wants, which are cheaper read than skipped
+_SIDE_FILES = ("tokenizer_config.json", "generation_config.json", "config.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptRows(StoredTensor):
+    """Some rows of a stored table; kept: their places there, ascending."""
+
+    stored: StoredTensor
+    kept: Sequence[int]
+
+    @classmethod
+    def of(cls, stored: StoredTensor, kept: Sequence[int]) -> "KeptRows":
+        """Rows `kept` of a table."""
+        return cls(
+            **{**vars(stored), "shape": (len(kept), *stored.shape[1:])}, stored=stored, kept=kept
+        )
+
+    def read(self, rows: range | None = None) -> Tensor:
+        """See `StoredTensor`."""
+        wanted = self.kept if rows is None else self.kept[rows.start : rows.stop]
+        result, end = torch.empty(len(wanted), *self.shape[1:]), 0
+        for span in _spans(wanted):
+            block = self.stored.read(range(span[0], span[-1] + 1))
+            start, end = end, end + len(span)
+            torch.index_select(block, 0, torch.tensor(span) - span[0], out=result[start:end])
+        return result
+
+
+def trim_checkpoint(
+    whole: Checkpoint, kept: Sequence[int], languages: Sequence[str], keep: str
+) -> Checkpoint:
+    """`whole` with the ids `kept` alone, ascending; raises TokenizerError.
+
+    languages, keep: what they were chosen for, and how; bundles say so.
+    """
+    folder = _make_folder()
+    trim = Trim(whole=whole, kept=tuple(kept), languages=tuple(languages), keep=keep)
+    weakref.finalize(trim, shutil.rmtree, folder, ignore_errors=True)
+    rows = [*kept, *[kept[-1]] * (-len(kept) % ROW_MULTIPLE)]
+    with _writes_explained():
+        _write_side_files(whole, folder, kept, len(rows))
+    raw, generation, files = (read_json(folder / name) for name in reversed(_SIDE_FILES))
+    config = parse_config(raw)
+    tables = {f"{EMBEDDING}.weight", f"{HEAD}.weight"} & whole.tensors.keys()
+    return replace(
+        whole,
+        folder=folder,
+        config=config,
+        tokenizer=open_tokenizer(folder, raw, generation, files),
+        tensors={
+            **whole.tensors,
+            **{name: KeptRows.of(whole.tensors[name], rows) for name in tables},
+        },
+        shapes=tensor_shapes(config),
+        trim=trim,
+    )
+
+
+def _make_folder() -> Path:
+    """A temporary folder that names its process, and none of processes that were killed."""
+    for path in Path(gettempdir()).glob("trimmed-*-*"):
+        if not Path("/proc", path.name.rpartition("-")[2]).exists():
+            shutil.rmtree(path, ignore_errors=True)
+    with _writes_explained():
+        return Path(mkdtemp(prefix="trimmed-", suffix=f"-{os.getpid()}"))
+
+
+@contextmanager
+def _writes_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(
+            f"cannot write the trimmed tokenizer into {gettempdir()}: {error.strerror}; "
+            "free space there, or name another folder in TMPDIR"
+        ) from error
+
+
+def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoint:
+    """`whole`, trimmed as the manifest of a bundle says; raises OptionError for another model."""
+    if vocabulary is None:
+        return whole
+    try:
+        kept = [id_ for low, high in vocabulary["kept"] for id_ in range(low, high)]
+        if vocabulary["rows"] != whole.config.vocab_size or kept[-1] >= whole.config.vocab_size:
+            raise ValueError
+        return trim_checkpoint(whole, kept, vocabulary["languages"], vocabulary["keep"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise OptionError(
+            f"{whole.folder} is another model than the one that the bundle was trimmed from"
+        ) from error
+
+
+def ranges_of(ids: Sequence[int]) -> list[list[int]]:
+    """Half-open ranges that hold ascending ids and no other."""
+    edges = [0, *(i for i in range(1, len(ids)) if ids[i] != ids[i - 1] + 1), len(ids)]
+    return [[ids[start], ids[end - 1] + 1] for start, end in pairwise(edges)]
+
+
+def _spans(rows: Sequence[int]) -> Iterable[list[int]]:
+    """Rows in runs that are read at once."""
+    span: list[int] = []
+    for row in rows:
+        if span and (row - span[-1] > _GAP_ROWS or row - span[0] >= _SPAN_ROWS):
+            yield span
+            span = []
+        span.append(row)
+    if span:
+        yield span
+
+
+def _write_side_files(whole: Checkpoint, folder: Path, kept: Sequence[int], rows: int) -> None:
+    new = {old: row for row, old in enumerate(kept)}
+    tokenizer = BytePairs.of(read_json(whole.folder / "tokenizer.json")).trimmed(kept)
+    files = [read_json(whole.folder / name, required=False) for name in _SIDE_FILES]
+    files[0] = _renumbered_config(files[0], new)
+    files[2] = {**files[2], "vocab_size": rows}
+    for name, value in zip(_SIDE_FILES, files, strict=True):
+        _write(folder / name, {key: _ids(key, item, new) for key, item in value.items()})
+    _write(folder / "tokenizer.json", tokenizer)
+    template = whole.folder / "chat_template.jinja"
+    if template.exists():
+        shutil.copy(template, folder)
+
+
+def _renumbered_config(files: Mapping[str, Any], new: Mapping[int, int]) -> dict[str, Any]:
+    """tokenizer_config.json, which may list added tokens by id."""
+    listed = files.get("added_tokens_decoder")
+    if not isinstance(listed, dict):
+        return dict(files)
+    rows = {str(new[int(id_)]): row for id_, row in listed.items() if int(id_) in new}
+    return {**files, "added_tokens_decoder": rows}
+
+
+def _ids(key: str, value: Any, new: Mapping[int, int]) -> Any:
+    """A value of a config; ids in it become new ones, and lists lose those that have none."""
+    if not key.endswith("_token_id"):
+        return value
+    if isinstance(value, list):
+        return [new[id_] for id_ in value if id_ in new]
+    return new.get(value) if isinstance(value, int) else value
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")

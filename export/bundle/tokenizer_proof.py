@@ -25,7 +25,8 @@ KNOWN_LIMITS = {"onnxruntime-genai": {"long numbers"}}
 
 def golden_tokens(original: Path) -> Golden:
     """Name -> text and ids, without special tokens, by the checkpoint's own `tokenizer.json`."""
-    sentences = json.loads((files("tinyaya.export") / "golden_sentences.json").read_text("utf-8"))
+    text = (files("tinyaya.export.bundle") / "golden_sentences.json").read_text("utf-8")
+    sentences = json.loads(text)
     encode = hugging_face_encoder(original.parent)
     return {name: {"text": text, "ids": encode(text)} for name, text in sentences.items()}
 

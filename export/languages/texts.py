@@ -40,7 +40,7 @@ def texts_of(codes: Sequence[str], folder: Path | None) -> Texts:
 
 
 def _shipped() -> Sequence[tuple[str, str]]:
-    folder = files("tinyaya.export") / _SHIPPED
+    folder = files("tinyaya.export.languages") / _SHIPPED
     found = (path for path in folder.iterdir() if path.name.endswith(".txt"))
     return sorted((path.name.removesuffix(".txt"), path.read_text("utf-8")) for path in found)
 

@@ -83,7 +83,7 @@ def _needed(
     pairs: BytePairs, tokenizer: Tokenizer, encode: Encode, preamble: str | None
 ) -> set[str]:
     """Tokens of code, and of what prompts begin with, in whatever script that is."""
-    texts = [(files("tinyaya.export") / _CODE).read_text("utf-8"), preamble or ""]
+    texts = [(files("tinyaya.export.vocabulary") / _CODE).read_text("utf-8"), preamble or ""]
     if tokenizer.chat_template is not None:
         template = ChatTemplate(tokenizer.chat_template, tokenizer.config)
         with suppress(ChatTemplateError):  # the search for a preamble tells

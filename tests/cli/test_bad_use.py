@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import Command, Result
 from tests.conftest import NANO
-from tinyaya.export.backends import onnx as onnx_backend
+from tinyaya.export.backends.onnx import backend, decoder
 from tinyaya.runtime import open_bundle
 
 
@@ -104,7 +104,7 @@ def test_disk_full_in_the_middle_leaves_nothing(
         (folder / "model.onnx.data").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(onnx_backend, "_save", full)
+    monkeypatch.setattr(backend, "_save", full)
     assert_refused(
         command("export", NANO, "--out", tmp_path / "out", "--no-calibrate"), "disk", "full"
     )
@@ -114,9 +114,9 @@ def test_disk_full_in_the_middle_leaves_nothing(
 def test_a_wrong_program_is_not_published(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = onnx_backend.rope_table
+    right = decoder.rope_table
     monkeypatch.setattr(
-        onnx_backend, "rope_table", lambda context, size, theta: right(context, size, theta / 2)
+        decoder, "rope_table", lambda context, size, theta: right(context, size, theta / 2)
     )
     result = command("export", NANO, "--out", tmp_path / "out", "--no-calibrate")
     assert_refused(result, "differs from the quantized model", code=1)

@@ -10,7 +10,8 @@ import torch
 
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle
 from tests.programs.test_steps import CHUNKINGS, TOLERANCE, reference
-from tinyaya.export.backends import find_backend, runner_methods
+from tinyaya.export.backends import find_backend
+from tinyaya.export.backends.executorch import runner_methods
 from tinyaya.export.backends.executorch.decoder import ExecuTorchDecoder
 from tinyaya.export.backends.trace import trace_model
 from tinyaya.export.decoder.cache import cache_slots

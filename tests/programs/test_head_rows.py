@@ -11,7 +11,7 @@ from executorch.exir._serialize._program import deserialize_pte_binary
 
 from tests.conftest import EXPORTED
 from tests.programs.conftest import LIMITS, MakeBundle, fed
-from tinyaya.export.backends import executorch as executorch_backend
+from tinyaya.export.backends.executorch import backend, decoder
 from tinyaya.export.backends.executorch import runner_methods as methods
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.runtime import OptionError, ProgramError, Session, open_bundle
@@ -32,8 +32,8 @@ def sessions(folder: Path) -> list[Session]:
 
 def tell_of_one(monkeypatch: pytest.MonkeyPatch, said: int | None = None) -> None:
     """Lower programs as they were before: one row. said: what a constant claims, if any."""
-    monkeypatch.setattr(executorch_backend, "told_rows", lambda count, rows: 1)
-    monkeypatch.setattr(executorch_backend, "rows_in_xnnpack", nullcontext)
+    monkeypatch.setattr(decoder, "told_rows", lambda count, rows: 1)
+    monkeypatch.setattr(backend, "rows_in_xnnpack", nullcontext)
     plain = methods.runner_methods
 
     def others(*args: object) -> dict[str, object]:
@@ -41,7 +41,7 @@ def tell_of_one(monkeypatch: pytest.MonkeyPatch, said: int | None = None) -> Non
         del found[methods.ROWS_METHOD]
         return found if said is None else {**found, methods.ROWS_METHOD: said}
 
-    monkeypatch.setattr(executorch_backend, "runner_methods", others)
+    monkeypatch.setattr(backend, "runner_methods", others)
 
 
 def instructions(folder: Path) -> tuple[Counter[str], list[int]]:

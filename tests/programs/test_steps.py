@@ -10,7 +10,7 @@ import torch
 
 from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed, opened
 from tinyaya.export.backends import BACKENDS
-from tinyaya.export.backends import executorch as executorch_backend
+from tinyaya.export.backends.executorch import decoder as executorch_decoder
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.reference import reference_logits
@@ -83,7 +83,7 @@ def test_mutant_is_found(
     if mutant.startswith("rope"):
         layers = tuple(replace(layer, rotary=True) for layer in layers)
     if mutant.startswith("half"):
-        monkeypatch.setattr(executorch_backend, "rotate", half_split_rotate)
+        monkeypatch.setattr(executorch_decoder, "rotate", half_split_rotate)
     folder = make_bundle(replace(tiny, config=replace(tiny.config, layers=layers)), backend)
     if mutant.startswith("half") and backend == "onnx":
         set_half_split(folder)

@@ -1,6 +1,5 @@
 """The folder of a bundle in, a checked Bundle out: every file is the one that was exported."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from tinyaya.runtime.manifest import (
 from tinyaya.runtime.session import Session
 from tinyaya.runtime.template import ChatTemplate, Message, encode_chat
 from tinyaya.runtime.tokenizer import Tokenizer
+from tinyaya.runtime.whole_file import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ def open_bundle(
                 f"{file} has {size_bytes} bytes, its manifest says {entry.bytes}; "
                 "copy the bundle again"
             )
-        if check_hashes and _sha256(file) != entry.sha256:
+        if check_hashes and file_sha256(file) != entry.sha256:
             raise ChangedFileError(
                 f"{file} has another SHA-256 than its manifest says; copy the bundle again"
             )
@@ -132,8 +132,3 @@ def _locate(folder: Path, name: str) -> Path:
             f"{path} is a link to {path.resolve()}, outside the bundle; copy the file itself"
         )
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

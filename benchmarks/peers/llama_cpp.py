@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tinyaya.benchmarks.speed.runner import Loading, Runner
 from tinyaya.runtime import OptionError, ProgramError
 from tinyaya.runtime.facts import Facts, KvLayer
+from tinyaya.runtime.whole_file import whole_file
 
 # llama.cpp's own formats; those of FLOAT_TYPES in `gguf_file` are written without it.
 QUANTIZED_TYPES: Mapping[str, int] = {
@@ -147,15 +148,12 @@ class LlamaRunner:
         llama_cpp.llama_set_n_threads(self._context, threads, len(os.sched_getaffinity(0)))
         self.feed(ids[done:], done)
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
-        unfinished = kept.with_name(f"{kept.name}.unfinished")
         kept.parent.mkdir(parents=True, exist_ok=True)
         tokens = (llama_cpp.llama_token * 0)()
         save = llama_cpp.llama_state_seq_save_file
-        if not save(self._context, str(unfinished).encode(), 0, tokens, 0):
-            raise ProgramError(
-                f"llama.cpp does not write its state to {unfinished}; is there room?"
-            )
-        unfinished.replace(kept)
+        with whole_file(kept) as part:
+            if not save(self._context, str(part).encode(), 0, tokens, 0):
+                raise ProgramError(f"llama.cpp does not write its state to {part}; is there room?")
 
     def _restore(self, kept: Path) -> None:
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), 0)

@@ -20,6 +20,7 @@ from tinyaya.benchmarks.speed.rows import (
 )
 from tinyaya.runtime.errors import BenchError
 from tinyaya.runtime.facts import Density, parse_density
+from tinyaya.runtime.whole_file import write_whole
 
 FORMAT, FORMAT_VERSION = "tinyaya-bench", 1
 
@@ -85,7 +86,7 @@ class Measured:
 
 
 def save(measured: Measured, path: Path) -> None:
-    """Write all at once: a reader, or a run that was killed, finds the old file or the new one."""
+    """Write it whole: a reader, or a run that was killed, finds the old file or the new one."""
     raw = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -101,9 +102,7 @@ def save(measured: Measured, path: Path) -> None:
         },
         "samples": [asdict(sample) for sample in measured.samples],
     }
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, json.dumps(raw, indent=1) + "\n")
 
 
 def load(path: Path) -> Measured:

@@ -5,8 +5,7 @@ One file a finished layer, and the streams after the newest; every file is compl
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.quantize.groupwise import QuantizedWeight
 from tinyaya.quantize.recipe import Recipe
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.whole_file import is_leftover, whole_file, write_whole
 
 _KEY = "calibration.json"
 _METHOD = 1  # counts changes of the method, after which old layers do not fit new ones
@@ -49,7 +49,9 @@ class FittedStore:
                 f"{folder} holds the calibration of another checkpoint, recipe or text; "
                 "choose another --work folder or remove it"
             )
-        _written(path, lambda part: part.write_text(json.dumps(dict(key)), encoding="utf-8"))
+        for part in filter(is_leftover, folder.glob(".*.partial-*")):
+            part.unlink()
+        write_whole(path, json.dumps(dict(key)))
 
     @property
     def done(self) -> int:
@@ -75,13 +77,15 @@ class FittedStore:
     def save(self, index: int, layer: Mapping[str, QuantizedWeight], streams: Streams) -> None:
         """Keep layer `index`, and the streams after it instead of those before it."""
         tensors = {key: value for name in layer for key, value in _tensors(name, layer[name])}
-        _written(self._path("layer", index), lambda part: save_file(tensors, part))
+        with whole_file(self._path("layer", index)) as part:
+            save_file(tensors, part)
         rows = {
             f"{name}:{row}": value
             for name in _STREAMS
             for row, value in enumerate(getattr(streams, name))
         }
-        _written(self._path("streams", index + 1), lambda part: save_file(rows, part))
+        with whole_file(self._path("streams", index + 1)) as part:
+            save_file(rows, part)
         self._path("streams", index).unlink(missing_ok=True)
 
     def _path(self, kind: str, index: int) -> Path:
@@ -115,12 +119,3 @@ def _tensors(name: str, weight: QuantizedWeight) -> list[tuple[str, Tensor]]:
 def _weight(name: str, tensors: Mapping[str, Tensor]) -> QuantizedWeight:
     codes_OI, scales_OG, bits = (tensors[f"{name}:{part}"] for part in ("codes", "scales", "bits"))
     return QuantizedWeight(codes_OI=codes_OI, scales_OG=scales_OG, bits=int(bits))
-
-
-def _written(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, and put it in its place when it is complete."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)

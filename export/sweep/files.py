@@ -1,10 +1,11 @@
 """Where a sweep keeps what: bundles in the open, everything else in a hidden folder beside them."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tinyaya.runtime.whole_file import write_whole
 
 STATE = ".sweep"
 
@@ -60,7 +61,7 @@ class TaskFiles:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object of a file that `write_whole` wrote; empty where there is none."""
+    """An object of a file that `write_json` wrote; empty where there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -68,12 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def write_whole(path: Path, value: object) -> None:
-    """Write JSON beside `path`, sync, and rename: a crash leaves the old file or none."""
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, in a folder that is made if need be: a crash leaves the old file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part-{os.getpid()}")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1))

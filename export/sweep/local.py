@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyaya.export.sweep.files import TaskFiles, write_whole
+from tinyaya.export.sweep.files import TaskFiles, write_json
 from tinyaya.export.sweep.task import Task
 
 Tell = Callable[[Task, str], None]
@@ -67,7 +67,7 @@ def said(out: Path, task: Task, status: int) -> str:
 
 def describe(out: Path, task: Task) -> None:
     """Tell the child what to do."""
-    write_whole(TaskFiles(out=out, name=task.name).task, vars(task))
+    write_json(TaskFiles(out=out, name=task.name).task, vars(task))
 
 
 def _startable(waiting: Sequence[Task], running: list[Task], limits: LocalLimits) -> list[Task]:

@@ -13,6 +13,7 @@ from tinyaya.export.sweep.local import CHILD, LocalLimits, Tell, run_locally
 from tinyaya.export.sweep.page import Row, render_sweep
 from tinyaya.export.sweep.task import Sweep, Task
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.whole_file import write_whole
 
 PAGE = "index.html"
 _MEMORY_SHARE = 0.9  # of what is available; the rest is for what else the machine does
@@ -57,9 +58,7 @@ def run_sweep(
             run_on_cluster(ray, sweep.out, waiting, hear, child)
         rows = tuple(_row(sweep, task, failed.get(task.name)) for task in sweep.tasks)
         page = sweep.out / PAGE
-        part = page.with_name(f".{PAGE}.part")
-        part.write_text(render_sweep(sweep.out.name, rows), encoding="utf-8")
-        part.replace(page)
+        write_whole(page, render_sweep(sweep.out.name, rows))
     return SweepResult(page=page, rows=rows, failed=failed)
 
 

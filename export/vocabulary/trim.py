@@ -27,6 +27,7 @@ from tinyaya.export.source.tokenizer import open_tokenizer
 from tinyaya.export.source.weights import StoredTensor
 from tinyaya.export.vocabulary.bpe import BytePairs
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.whole_file import is_leftover
 
 # Kernels take outputs in groups of up to 64; a row in a smaller last group has other last bits.
 ROW_MULTIPLE = 64
@@ -92,9 +93,8 @@ def trim_checkpoint(
 
 def _make_folder() -> Path:
     """A temporary folder that names its process, and none of processes that were killed."""
-    for path in Path(gettempdir()).glob("trimmed-*-*"):
-        if not Path("/proc", path.name.rpartition("-")[2]).exists():
-            shutil.rmtree(path, ignore_errors=True)
+    for path in filter(is_leftover, Path(gettempdir()).glob("trimmed-*-*")):
+        shutil.rmtree(path, ignore_errors=True)
     with _writes_explained():
         return Path(mkdtemp(prefix="trimmed-", suffix=f"-{os.getpid()}"))
 

@@ -6,7 +6,6 @@ the next.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from tinyaya.benchmarks.speed.contender import parse_job
 from tinyaya.benchmarks.speed.places.local import Here
 from tinyaya.runtime import open_bundle
 from tinyaya.runtime.errors import BenchError, TinyAyaError
+from tinyaya.runtime.whole_file import file_sha256
 
 _LOCK = Path("../lock")  # beside the code, where this is started
 _LOOK_S = 0.2
@@ -53,8 +53,7 @@ def _check(request: Mapping[str, Any]) -> Any:
     """Whether the bundle has arrived whole: its manifest is that one, its files fit to it."""
     folder = Path(request["bundle"])
     opened = open_bundle(folder)
-    found = hashlib.sha256((opened.folder / "manifest.json").read_bytes()).hexdigest()
-    if found != request["manifest_sha256"]:
+    if file_sha256(opened.folder / "manifest.json") != request["manifest_sha256"]:
         raise BenchError(f"{folder} holds another bundle")
     return True
 

@@ -5,7 +5,6 @@ lose what the other has. Bundles are copied with rsync, which goes on where it s
 against their hashes.
 """
 
-import hashlib
 import json
 import re
 import shlex
@@ -24,6 +23,7 @@ from tinyaya.benchmarks.speed.places.adb import plain_name
 from tinyaya.runtime import read_manifest
 from tinyaya.runtime.errors import HostError
 from tinyaya.runtime.progress import Progress
+from tinyaya.runtime.whole_file import file_sha256
 
 _FOLDER = ".cache/tinyaya-bench"  # below the home there
 _CODE = ("runtime", "benchmarks/__init__.py", "benchmarks/speed")
@@ -145,7 +145,7 @@ class Host:
     def _copy_bundle(self, bundle: Path) -> str:
         """Copy what its manifest lists; its folder there, seen from the code."""
         manifest = read_manifest(bundle)
-        digest = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+        digest = file_sha256(bundle / "manifest.json")
         place = f"bundles/{plain_name(bundle)}-{digest[:12]}"
         request = {"ask": "check", "bundle": f"../{place}", "manifest_sha256": digest}
         choice = ["--times", "--copy-links", "--partial-dir=.partial", "--files-from=-"]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tinyaya.export.system.proc import memory_bytes
+
 PACKAGES = (
     "onnxruntime", "executorch", "torch", "numpy", "tokenizers", "llguidance", "starlette",
     "uvicorn", "transformers",
@@ -58,7 +60,7 @@ class Diagnosis:
 def examine() -> Diagnosis:
     """Look at this machine; loads no engine."""
     processor, features = read_processor(_text(Path("/proc/cpuinfo")))
-    memory = _memory_bytes(_text(Path("/proc/meminfo")))
+    memory = memory_bytes()
     packages = {name: _version(name) for name in PACKAGES}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Diagnosis(
@@ -105,11 +107,6 @@ def _advice(
     ):
         if not packages[name]:
             yield f"{need} needs pip install 'tinyaya-export[{extra}]'"
-
-
-def _memory_bytes(meminfo: str) -> dict[str, int]:
-    found = re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.MULTILINE)
-    return {name: int(count) * 1024 for name, count in found}
 
 
 def _version(name: str) -> str | None:

@@ -22,10 +22,11 @@ from torch import Tensor
 from tinyaya.export.decoder.config import parse_config
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
 from tinyaya.export.errors import TargetError
-from tinyaya.export.source.checkpoint import Checkpoint, Trim, read_json
+from tinyaya.export.source.checkpoint import Checkpoint, Trim, open_checkpoint, read_json
 from tinyaya.export.source.tokenizer import open_tokenizer
 from tinyaya.export.source.weights import StoredTensor
 from tinyaya.export.vocabulary.bpe import BytePairs
+from tinyaya.runtime import Bundle
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.whole_file import is_leftover
 
@@ -123,6 +124,21 @@ def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoi
         raise OptionError(
             f"{whole.folder} is another model than the one that the bundle was trimmed from"
         ) from error
+
+
+def open_as(source: Path, bundle: Bundle) -> Checkpoint:
+    """Open the checkpoint `source` and trim it as the bundle was.
+
+    Raises CheckpointError, and OptionError for another model than the bundle's.
+    """
+    checkpoint = trim_as(open_checkpoint(source), bundle.manifest.vocabulary)
+    config, model = checkpoint.config, bundle.manifest.model
+    heads = {(layer.heads, layer.kv_heads, layer.head_dim) for layer in config.layers}
+    found = (config.vocab_size, len(config.layers), config.width, config.window, heads)
+    model_heads = {(model.heads, model.kv_heads, model.head_dim)}
+    if found != (model.vocab_size, model.layers, model.width, model.window, model_heads):
+        raise OptionError(f"{source} is another model than the one in {bundle.folder}")
+    return checkpoint
 
 
 def ranges_of(ids: Sequence[int]) -> list[list[int]]:

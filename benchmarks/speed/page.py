@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
-
 from tinyaya.benchmarks.speed.any_file import ResultFile, Timeline
 from tinyaya.benchmarks.speed.conditions.watch import LogRow
+from tinyaya.export.pages.render import render
 
 _COLOURS = ("#2f6fd0", "#d9772b", "#2f9e6b", "#a04fc4", "#c63d5b", "#8a7a1f", "#1d95a8", "#6b6f76")
 _WIDTH, _HEIGHT = 640, 110  # of a timeline, in its own units
@@ -53,21 +51,17 @@ class _Plot:
 
 def render_comparison(found: Sequence[ResultFile]) -> str:
     """The page of at least one file."""
-    template = (files("tinyaya.benchmarks.speed") / "page.html").read_text("utf-8")
     colours = [_COLOURS[index % len(_COLOURS)] for index in range(len(found))]
     columns = _language_columns(found, colours)
-    return (
-        Environment(autoescape=True)
-        .from_string(template)
-        .render(
-            files=list(zip(found, colours, strict=True)),
-            charts=list(_charts(found, colours)),
-            columns=columns,
-            languages=_language_table(found, columns),
-            plots=[plot for file in found if (plot := _plot(file))],
-            width=_WIDTH,
-            height=_HEIGHT,
-        )
+    return render(
+        "tinyaya.benchmarks.speed",
+        files=list(zip(found, colours, strict=True)),
+        charts=list(_charts(found, colours)),
+        columns=columns,
+        languages=_language_table(found, columns),
+        plots=[plot for file in found if (plot := _plot(file))],
+        width=_WIDTH,
+        height=_HEIGHT,
     )
 
 

@@ -3,17 +3,16 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tinyaya.export.languages.table import LANGUAGES
+from tinyaya.export.pages.render import render
 from tinyaya.export.quality.figures import Quality
 from tinyaya.runtime.errors import OptionError
 
@@ -48,17 +47,13 @@ def render_page(title: str, quality: Quality, points: Sequence[Point] = ()) -> s
     plots = [_svg((12, 3.6), lambda axes: _draw_languages(axes, rows))]
     if points:
         plots.append(_svg((8, 4.2), lambda axes: draw_points(axes, points)))
-    template = (files("tinyaya.export.quality") / "page.html").read_text("utf-8")
-    return (
-        Environment(autoescape=True)
-        .from_string(template)
-        .render(
-            title=title,
-            quality=quality,
-            rows=[(code, LANGUAGES.get(code), row) for code, row in rows],
-            groups=[(name, quality.as_json()[name]) for name in ("regions", "resources")],
-            plots=plots,
-        )
+    return render(
+        "tinyaya.export.quality",
+        title=title,
+        quality=quality,
+        rows=[(code, LANGUAGES.get(code), row) for code, row in rows],
+        groups=[(name, quality.as_json()[name]) for name in ("regions", "resources")],
+        plots=plots,
     )
 
 

@@ -3,7 +3,8 @@
 from tinyaya.runtime.bundle import Bundle, open_bundle
 from tinyaya.runtime.chat import Chat
 from tinyaya.runtime.constraint import KINDS, Constraint, Grammars
-from tinyaya.runtime.engines import ENGINES, Engine
+from tinyaya.runtime.engines import ENGINES
+from tinyaya.runtime.engines.base import Engine
 from tinyaya.runtime.errors import (
     BundleError,
     ChangedFileError,

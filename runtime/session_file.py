@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyaya.runtime.engines import EngineState, Mark
+from tinyaya.runtime.engines.base import EngineState, Mark
 from tinyaya.runtime.errors import SessionFileError
 from tinyaya.runtime.manifest import CACHE_DTYPES, Manifest
 from tinyaya.runtime.whole_file import whole_file

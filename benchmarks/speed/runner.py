@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyaya.runtime import EngineMissingError, Manifest, open_bundle
-from tinyaya.runtime.engines import Engine, load_engine
+from tinyaya.runtime.engines import load_engine
+from tinyaya.runtime.engines.base import Engine
 from tinyaya.runtime.facts import Facts, bundle_facts
 
 

@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 
 from tinyaya.benchmarks.bars import judge, judged_threads
+from tinyaya.benchmarks.speed.any_file import read_run
 from tinyaya.benchmarks.speed.contender import ANSWER_TOKENS
 from tinyaya.benchmarks.speed.options import LONG_PROMPT, SpeedOptions
 from tinyaya.benchmarks.speed.rows import ContenderRow, Row, Spread, names
-from tinyaya.benchmarks.speed.run_file import Measured, StoreError, load
+from tinyaya.benchmarks.speed.run_file import Measured, StoreError
 from tinyaya.benchmarks.speed.tables import plot_results
 
 _RANDOM_WEIGHTS = (
@@ -233,7 +234,7 @@ def report(
     Example: python -m tinyaya.benchmarks.report results.json --out RESULTS.md --plot speed.png
     """
     try:
-        measured = load(results)
+        measured = read_run(results)
     except StoreError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error

@@ -13,11 +13,14 @@ from tinyaya.runtime.errors import BundleError, InvalidTextError, OptionError
 class Tokenizer:
     """The tokenizer of a bundle; special tokens written in a text are read as such."""
 
-    def __init__(self, path: Path, bos: int) -> None:
+    def __init__(self, source: Path | str, bos: int) -> None:
+        """source: `tokenizer.json`, or the text of one."""
+        of_text, of_file = tokenizers.Tokenizer.from_str, tokenizers.Tokenizer.from_file
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            self._tokenizer = of_text(source) if isinstance(source, str) else of_file(str(source))
         except Exception as error:  # the library raises bare Exception
-            raise BundleError(f"{path} is not a tokenizer: {error}; export it again") from error
+            name = source if isinstance(source, Path) else "the definition"
+            raise BundleError(f"{name} is not a tokenizer: {error}; export it again") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._bos = bos

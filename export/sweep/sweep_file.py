@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyaya.export.backends import find_backend
+from tinyaya.export.bundle.resolve import resolve_export
 from tinyaya.export.languages.variants import resolve_languages
 from tinyaya.export.plan.estimate import plan_export
 from tinyaya.export.quality.evaluate import EvaluateOptions
@@ -144,7 +145,8 @@ def _planned(tasks: Sequence[Task], checkpoints: Mapping[str, Checkpoint]) -> li
         view = (task.source, *task.languages)
         if view not in views:
             views[view] = trimmed(checkpoints[task.source], task.options(), Silent())
-        plan = plan_export(views[view], task.options(), find_backend(task.backend))
+        export = resolve_export(views[view], task.options())
+        plan = plan_export(export, find_backend(task.backend))
         planned.append(
             Task(
                 **{

@@ -25,8 +25,8 @@ import openai
 import typer
 from openai.types.chat import ChatCompletionMessageParam
 
-_LEAVING, _STREAMED = 0.2, 0.5  # shares of the requests
-_WARM = 0.2  # of the time, until memory is judged
+_LEAVING_SHARE, _STREAMED_SHARE = 0.2, 0.5  # shares of the requests
+_WARM_UP_SHARE = 0.2  # of the time, until memory is judged
 
 
 @dataclass(kw_only=True)
@@ -39,7 +39,7 @@ class Load:
     @property
     def growth(self) -> float:
         """Resident memory of the last fifth of the time to the first, once warm; medians."""
-        warm = self.resident_kb[int(len(self.resident_kb) * _WARM) :]
+        warm = self.resident_kb[int(len(self.resident_kb) * _WARM_UP_SHARE) :]
         part = max(1, len(warm) // 5)
         return median(warm[-part:]) / median(warm[:part])
 
@@ -107,8 +107,8 @@ def _ask(client: openai.OpenAI, name: str, chance: random.Random) -> str:
         {"role": "user", "content": f"I am client {name}."}
     ]
     model = client.models.list().data[0].id
-    leaving = chance.random() < _LEAVING
-    if not leaving and chance.random() > _STREAMED:
+    leaving = chance.random() < _LEAVING_SHARE
+    if not leaving and chance.random() > _STREAMED_SHARE:
         whole = client.chat.completions.create(
             model=model,
             messages=messages,

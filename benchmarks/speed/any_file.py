@@ -19,8 +19,8 @@ from tinyaya.benchmarks.speed.run_file import (
     parse_measured,
 )
 
-_COLUMNS = tuple(field.name for field in fields(Row))
-_LISTS = ("samples_ns", "samples_ts")  # llama-bench has them in JSON alone
+_ROW_COLUMNS = tuple(field.name for field in fields(Row))
+_LIST_COLUMNS = ("samples_ns", "samples_ts")  # llama-bench has them in JSON alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def write_csv(path: Path, files: Iterable[ResultFile]) -> None:
     """A line a test and contender: the machine, then the columns of `Row`, lists left out."""
     text = io.StringIO()
-    columns = [name for name in _COLUMNS if name not in _LISTS]
+    columns = [name for name in _ROW_COLUMNS if name not in _LIST_COLUMNS]
     table = csv.writer(text)
     table.writerow(["machine", *columns])
     for file in files:

@@ -21,8 +21,8 @@ from tinyaya.export.languages.densities import read_densities
 from tinyaya.runtime.errors import BenchError
 from tinyaya.runtime.progress import Progress
 
-_SAME_MACHINE = ("name", "cpu", "cores", "memory_bytes", "system", "versions", "clusters")
-_WARMER = 5.0  # degrees above rest that a processor may have when the next one begins
+_MACHINE_IDENTITY = ("name", "cpu", "cores", "memory_bytes", "system", "versions", "clusters")
+_MAX_CELSIUS_ABOVE_IDLE = 5.0  # of a processor when the next process begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def continued(path: Path, options: SpeedOptions, machine: Machine) -> Measured:
     if differ := [name for name in new if old[name] != new[name]]:
         raise StoreError(_other(path, differ[0], old[differ[0]], new[differ[0]]))
     was, now = asdict(found.machine), asdict(machine)
-    for name in _SAME_MACHINE:
+    for name in _MACHINE_IDENTITY:
         if was[name] != now[name]:
             raise StoreError(_other(path, name, was[name], now[name]))
     return found
@@ -93,7 +93,7 @@ def measure_speed(
         progress.stage(
             f"round {number}/{len(rounds)} {short_name(job.path)}, {job.threads} threads"
         )
-        cool = idle + _WARMER if idle is not None else None
+        cool = idle + _MAX_CELSIUS_ABOVE_IDLE if idle is not None else None
         measured = measured.plus(run(replace(job, cool_celsius=cool)))
         save(measured, out)
     if states.exists():

@@ -17,7 +17,7 @@ from tinyaya.benchmarks.speed.run_file import Measured
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_WIDTH = 120  # of what is not a terminal
+_WIDTH_WITHOUT_TERMINAL = 120  # of what is not a terminal
 _PANEL_WIDTH_IN, _PANEL_HEIGHT_IN = 5.0, 3.4
 _GROUP_WIDTH = 0.84  # of the space between two tests
 
@@ -36,7 +36,7 @@ def print_files(files: Sequence[ResultFile]) -> None:
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _WIDTH)
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
 
 
 def _machine_line(machine: Mapping[str, Any]) -> str:

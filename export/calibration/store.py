@@ -19,9 +19,9 @@ from tinyaya.quantize.recipe import Recipe
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.whole_file import is_leftover, whole_file, write_whole
 
-_KEY = "calibration.json"
-_METHOD = 1  # counts changes of the method, after which old layers do not fit new ones
-_STREAMS = ("exact", "fitted")
+_KEY_FILE = "calibration.json"
+_METHOD_VERSION = 1  # counts changes of the method, after which old layers do not fit new ones
+_STREAM_NAMES = ("exact", "fitted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class FittedStore:
     def __init__(self, folder: Path, key: Mapping[str, str]) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / _KEY
+        path = folder / _KEY_FILE
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) != dict(key):
             raise OptionError(
                 f"{folder} holds the calibration of another checkpoint, recipe or text; "
@@ -70,8 +70,8 @@ class FittedStore:
     def streams(self) -> Streams:
         """What `save` was given last."""
         tensors = load_file(self._path("streams", self.done))
-        rows = range(len(tensors) // len(_STREAMS))
-        exact, fitted = ([tensors[f"{name}:{row}"] for row in rows] for name in _STREAMS)
+        rows = range(len(tensors) // len(_STREAM_NAMES))
+        exact, fitted = ([tensors[f"{name}:{row}"] for row in rows] for name in _STREAM_NAMES)
         return Streams(exact=exact, fitted=fitted)
 
     def save(self, index: int, layer: Mapping[str, QuantizedWeight], streams: Streams) -> None:
@@ -81,7 +81,7 @@ class FittedStore:
             save_file(tensors, part)
         rows = {
             f"{name}:{row}": value
-            for name in _STREAMS
+            for name in _STREAM_NAMES
             for row, value in enumerate(getattr(streams, name))
         }
         with whole_file(self._path("streams", index + 1)) as part:
@@ -99,7 +99,7 @@ def store_key(
     states = sorted((path.name, str(state)) for path, state in checkpoint.states.items())
     weights = {k: v for k, v in recipe.as_json().items() if k in ("weights", "calibrated")}
     return {
-        "method": str(_METHOD),
+        "method": str(_METHOD_VERSION),
         "checkpoint": _digest(states),
         "recipe": _digest(weights),
         "text": _digest([list(ids) for ids in sequences]),

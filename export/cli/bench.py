@@ -22,7 +22,6 @@ _Host = Annotated[
     str | None,
     typer.Option(metavar="USER@HOST", help="Copy all there by ssh and rsync, and measure there."),
 ]
-_File = typer.Option(metavar="FILE")
 
 
 def bench(

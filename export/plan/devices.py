@@ -14,8 +14,8 @@ from tinyaya.export.plan.needs import Needs
 from tinyaya.runtime.errors import BenchError, OptionError
 
 # Share of the memory that is left to a program; assumed, by what else lives on such a device.
-_USABLE: Mapping[str, float] = {"board": 0.85, "server": 0.95, "phone": 0.5, "measured": 0.85}
-_BEYOND_CACHES = 500_000_000  # bytes read a token, from which no processor's cache holds a model
+_USABLE_SHARES = {"board": 0.85, "server": 0.95, "phone": 0.5, "measured": 0.85}
+_MIN_UNCACHED_BYTES = 500_000_000  # read a token; no processor's cache holds so much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def measured_device(
     drawn = [
         row["bytes_read_per_token"] * row["median_ts"]
         for row in rows
-        if (row.get("bytes_read_per_token") or 0) >= _BEYOND_CACHES
+        if (row.get("bytes_read_per_token") or 0) >= _MIN_UNCACHED_BYTES
     ]
     reads = [row["read_bytes_per_s"] for row in machine.get("bandwidths", ())]
     if not drawn and not reads:
@@ -111,7 +111,7 @@ def predict(device: Device, needs: Needs) -> Prediction:
     """Of an empty context and of a full one."""
     depths = (0, needs.context - 1)
     read = {depth: needs.bytes_per_token(depth) for depth in depths}
-    rate, share = device.read_bytes_per_s, _USABLE[device.kind]
+    rate, share = device.read_bytes_per_s, _USABLE_SHARES[device.kind]
     return Prediction(
         predicted=True,
         device=device.name,

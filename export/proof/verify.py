@@ -22,7 +22,7 @@ from tinyaya.runtime.errors import OptionError
 if TYPE_CHECKING:
     from tinyaya.export.source.checkpoint import Checkpoint
 
-_OTHER_TEXT = 3  # times the KL that the export found may another text have
+_MAX_KL_RATIO = 3  # of another text's KL to that which the export found
 
 
 def verify_bundle(
@@ -127,7 +127,7 @@ def _check_calibrated(
     recorded = float((bundle.manifest.parity or {}).get("kl_to_fp32", 0.0))
     for name, text, factor in (
         ("KL to fp32 is the export's", ids, 1 + KL_SHARE),
-        (f"KL to fp32 after {len(longer or ids)} tokens", longer, _OTHER_TEXT),
+        (f"KL to fp32 after {len(longer or ids)} tokens", longer, _MAX_KL_RATIO),
     ):
         if text:
             float_NV = tail_logits(float_model(checkpoint), text)

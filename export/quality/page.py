@@ -16,7 +16,7 @@ from tinyaya.export.pages.render import render
 from tinyaya.export.quality.figures import Quality
 from tinyaya.runtime.errors import OptionError
 
-_COLOURS = {"1": "#1b6ca8", "2": "#3a9ad9", "3": "#5bb98c", "4": "#e0a030", "5": "#cc4b37"}
+_RESOURCE_COLOURS = {"1": "#1b6ca8", "2": "#3a9ad9", "3": "#5bb98c", "4": "#e0a030", "5": "#cc4b37"}
 _GREY = "#888888"
 
 
@@ -78,14 +78,14 @@ def _svg(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
 
 def _draw_languages(axes: Axes, rows: Sequence[tuple[str, Any]]) -> None:
     colours = [
-        _COLOURS.get(LANGUAGES[code].resources[0], _GREY) if code in LANGUAGES else _GREY
+        _RESOURCE_COLOURS.get(LANGUAGES[code].resources[0], _GREY) if code in LANGUAGES else _GREY
         for code, _ in rows
     ]
     axes.bar(range(len(rows)), [row.mean_kl for _, row in rows], color=colours)
     axes.set_xticks(range(len(rows)), [code for code, _ in rows], rotation=90, fontsize=7)
     axes.margins(x=0.01)
     axes.set_ylabel("mean KL, nats")
-    handles = [axes.bar(0, 0, color=colour) for colour in _COLOURS.values()]
+    handles = [axes.bar(0, 0, color=colour) for colour in _RESOURCE_COLOURS.values()]
     axes.legend(handles, ["most on the web", "", "", "", "least"], fontsize=7, ncols=5)
 
 

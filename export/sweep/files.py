@@ -7,7 +7,7 @@ from typing import Any
 
 from tinyaya.runtime.whole_file import write_whole
 
-STATE = ".sweep"
+STATE_FOLDER = ".sweep"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class TaskFiles:
 
     def work(self, group: str) -> Path:
         """Where finished layers of a calibration are kept for all backends."""
-        return self.out / STATE / f"work-{group}"
+        return self.out / STATE_FOLDER / f"work-{group}"
 
     def finished(self, key: str) -> bool:
         """Whether the result of a task of that key is there."""
@@ -57,7 +57,7 @@ class TaskFiles:
         return bundle.exists() and read_json(self.result).get("key") == key
 
     def _state(self, name: str) -> Path:
-        return self.out / STATE / self.name / name
+        return self.out / STATE_FOLDER / self.name / name
 
 
 def read_json(path: Path) -> dict[str, Any]:

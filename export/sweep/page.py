@@ -9,7 +9,7 @@ from tinyaya.export.languages.table import LANGUAGES
 from tinyaya.export.pages.render import render
 from tinyaya.export.sweep.task import Task
 
-_PLOTTED_KL = 1e-7  # unquantized bundles would stretch the axis over ten decades
+_MIN_PLOTTED_KL = 1e-7  # unquantized bundles would stretch the axis over ten decades
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,6 @@ def _plot(judged: Sequence[Row]) -> str | None:
             ours=True,
         )
         for row in judged
-        if (row.mean_kl or 0) > _PLOTTED_KL
+        if (row.mean_kl or 0) > _MIN_PLOTTED_KL
     ]
     return points_plot(points, "bundle, MB") if len(points) > 1 else None

@@ -26,7 +26,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "AVX-512 VNNI": ("avx512_vnni",),
     "AMX int8": ("amx_int8",),
 }
-_INTEGER_DOT = {"dotprod", "i8mm", "AVX-VNNI", "AVX-512 VNNI", "AMX int8"}
+_INTEGER_DOT_FEATURES = {"dotprod", "i8mm", "AVX-VNNI", "AVX-512 VNNI", "AMX int8"}
 _TINY_AYA_INT4_BYTES = 3_300_000_000  # resident, of the real sizes (docs/decisions.md)
 
 
@@ -88,7 +88,7 @@ def read_processor(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
 def _advice(
     packages: Mapping[str, str | None], features: Sequence[str], available_bytes: int | None
 ) -> Iterator[str]:
-    if set(features) & _INTEGER_DOT:
+    if set(features) & _INTEGER_DOT_FEATURES:
         yield "integer products are fast here: int4 and int8 recipes gain most"
     elif features:
         yield "no integer dot products: int4 still reads least memory, prefill will be slow"

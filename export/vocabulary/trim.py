@@ -32,8 +32,8 @@ from tinyaya.runtime.whole_file import is_leftover
 
 # Kernels take outputs in groups of up to 64; a row in a smaller last group has other last bits.
 ROW_MULTIPLE = 64
-_SPAN_ROWS = 4096  # of the stored table that are in memory at a time
-_GAP_ROWS = 64  # of rows nobody wants, which are cheaper read than skipped
+_MAX_SPAN_ROWS = 4096  # of the stored table that are in memory at a time
+_MAX_GAP_ROWS = 64  # of rows nobody wants, which are cheaper read than skipped
 _SIDE_FILES = ("tokenizer_config.json", "generation_config.json", "config.json")
 
 
@@ -151,7 +151,7 @@ def _spans(rows: Sequence[int]) -> Iterable[list[int]]:
     """Rows in runs that are read at once."""
     span: list[int] = []
     for row in rows:
-        if span and (row - span[-1] > _GAP_ROWS or row - span[0] >= _SPAN_ROWS):
+        if span and (row - span[-1] > _MAX_GAP_ROWS or row - span[0] >= _MAX_SPAN_ROWS):
             yield span
             span = []
         span.append(row)

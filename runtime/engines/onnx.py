@@ -23,7 +23,7 @@ from tinyaya.runtime.errors import OptionError, ProgramError
 from tinyaya.runtime.manifest import Manifest, Preamble
 
 ROWS_INPUT = "logits_to_keep"  # an input with a default: 1, the last position alone
-_SILENT_BELOW_ERROR = 3
+_LOG_ERRORS_ALONE = 3
 # KleidiAI multiplies int4 on ARM: 2 to 8 % more KL than without, for fewer instructions.
 _SESSION_ENTRIES = {"mlas.disable_kleidiai": "0"}
 _ORT_TYPES = {"float32": "tensor(float)", "int8": "tensor(int8)"}  # of CACHE_DTYPES
@@ -203,7 +203,7 @@ def _load(path: Path, threads: int | None) -> ort.InferenceSession:
         raise OptionError(f"threads is {threads}; expected at least 1")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = _SILENT_BELOW_ERROR
+    options.log_severity_level = _LOG_ERRORS_ALONE
     for key, value in _SESSION_ENTRIES.items():
         options.add_session_config_entry(key, value)
     try:

@@ -12,7 +12,7 @@ import random
 import re
 import signal
 import subprocess
-import sys
+import sysconfig
 import threading
 import time
 from collections import Counter
@@ -51,16 +51,8 @@ class Load:
 
 def start_server(bundle: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     """Start `tinyaya-export serve` at a free port; its process and address."""
-    command = [
-        sys.executable,
-        "-m",
-        "tinyaya.export.cli.app",
-        "serve",
-        str(bundle),
-        "--port",
-        "0",
-        *options,
-    ]
+    program = Path(sysconfig.get_path("scripts")) / "tinyaya-export"
+    command = [str(program), "serve", str(bundle), "--port", "0", *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     return server, server.stdout.readline().strip()

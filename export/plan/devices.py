@@ -33,7 +33,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A row of benchmarks/devices.toml, or a machine that was measured.
+    """A row of devices.toml, or a machine that was measured.
 
     memory_bytes: the sizes that there are. at_most: the rate of reading is that of nothing but
     reading, which no model reaches; else it is what a model drew, `basis` says which.
@@ -68,7 +68,7 @@ class Prediction:
 
 def read_devices() -> Mapping[str, Device]:
     """Key -> device, of all that are known."""
-    text = files("tinyaya.benchmarks").joinpath("devices.toml").read_text("utf-8")
+    text = (files("tinyaya.export.plan") / "devices.toml").read_text("utf-8")
     return {device.key: device for device in map(_device, tomllib.loads(text)["device"])}
 
 

@@ -16,8 +16,6 @@ from tinyaya.runtime.sampling import Logits
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
-PACKAGE = "llguidance==1.9.1"
-
 # Blanks between values could go on for ever; small models do that.
 _ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -100,6 +98,7 @@ def _library() -> Any:
         import llguidance
     except ImportError as error:
         raise EngineMissingError(
-            f"structured output needs llguidance, which is not installed; pip install {PACKAGE}"
+            "structured output needs llguidance, which is not installed; "
+            "pip install 'tinyaya-export[grammar]'"
         ) from error
     return llguidance

@@ -17,7 +17,6 @@ from tinyaya.export.sweep.local import CHILD, Tell, describe, said
 from tinyaya.export.sweep.task import Task
 from tinyaya.runtime.errors import OptionError
 
-RAY = "ray==2.60.0"
 _CONNECT_S = 10
 
 
@@ -106,6 +105,6 @@ def _ray() -> Any:
         import ray
     except ImportError as error:
         raise MissingExtraError(
-            f"--ray needs the package ray; pip install 'tinyaya-export[cluster]' ({RAY})"
+            "--ray needs the package ray; pip install 'tinyaya-export[cluster]'"
         ) from error
     return ray

@@ -16,8 +16,6 @@ from tinyaya.runtime.sampling import Logits
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
-LLGUIDANCE_REQUIREMENT = "llguidance==1.9.1"
-
 # Blanks between values could go on for ever; small models do that.
 _ONE_LINE_JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -101,6 +99,6 @@ def _library() -> Any:
     except ImportError as error:
         raise EngineMissingError(
             "structured output needs llguidance, which is not installed; "
-            f"pip install {LLGUIDANCE_REQUIREMENT}"
+            "pip install 'tinyaya-export[grammar]'"
         ) from error
     return llguidance

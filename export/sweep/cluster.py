@@ -17,7 +17,6 @@ from tinyaya.export.sweep.local import CHILD_COMMAND, Tell, describe, said
 from tinyaya.export.sweep.task import Task
 from tinyaya.runtime.errors import OptionError
 
-RAY_REQUIREMENT = "ray==2.60.0"
 _CONNECT_TIMEOUT_S = 10
 
 
@@ -106,7 +105,6 @@ def _ray() -> Any:
         import ray
     except ImportError as error:
         raise MissingExtraError(
-            "--ray needs the package ray; pip install 'tinyaya-export[cluster]' "
-            f"({RAY_REQUIREMENT})"
+            "--ray needs the package ray; pip install 'tinyaya-export[cluster]'"
         ) from error
     return ray

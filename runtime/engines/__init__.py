@@ -12,22 +12,27 @@ from tinyaya.runtime.manifest import Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSource:
-    """Where an engine's class is, what to install for it, and what can be taken instead."""
+    """Where an engine's class is, the package that it needs, and what can be taken instead.
+
+    install: what pip is told, where that is not the package's name.
+    """
 
     module: str
     name: str
     package: str
+    install: str = ""
     instead: str = ""
 
 
 ENGINES: Mapping[str, EngineSource] = {
     "onnx": EngineSource(
-        module="tinyaya.runtime.engines.onnx", name="OnnxEngine", package="onnxruntime==1.31.1"
+        module="tinyaya.runtime.engines.onnx", name="OnnxEngine", package="onnxruntime"
     ),
     "executorch": EngineSource(
         module="tinyaya.runtime.engines.executorch",
         name="ExecutorchEngine",
-        package="executorch==1.5.1",
+        package="executorch",
+        install="'tinyaya-export[export]'",
         instead="; or take the engine that needs no torch: --engine native",
     ),
 }
@@ -67,7 +72,7 @@ def load_engine(
         )
     except ImportError as error:
         raise EngineMissingError(
-            f"the bundle runs on {source.package.partition('=')[0]}, which is not installed "
-            f"({error}); pip install {source.package}{source.instead}"
+            f"the bundle runs on {source.package}, which is not installed ({error}); "
+            f"pip install {source.install or source.package}{source.instead}"
         ) from error
     return engine

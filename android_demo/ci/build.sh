@@ -9,8 +9,8 @@ REPOSITORY=$(dirname "$APP")
 CACHE=${1:-$HOME/.cache/tinyaya-export/android}
 PYTHON=${PYTHON:-python3}
 BUILD=$APP/build/ci
-stage() { printf -- '-- %s (%ss)\n' "$1" "$SECONDS"; }
-
+# shellcheck source=../../.ci/clock.sh
+. "$REPOSITORY/.ci/clock.sh"
 # shellcheck source=tools.sh
 . "$CI/tools.sh"
 # shellcheck source=stages.sh
@@ -30,4 +30,5 @@ shrink
 package
 run_tests_from_dex
 lint
-stage "android: all good"
+stage
+echo "android: all good"

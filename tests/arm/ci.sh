@@ -6,13 +6,17 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 cd "$HERE/../.."
 CACHE=$HOME/.cache/tinyaya-export/arm
 export PYTHON=${PYTHON:-python3}
+. .ci/clock.sh
+stage "arm: environment"
 bash "$HERE/environment.sh" "$CACHE"
 
+stage "arm: compilers"
 # Both compilers, and ExecuTorch's aarch64 wheel, which the build downloads once for the same sources.
 install() { apt-get install --yes --quiet --no-install-recommends "$@" >"$CACHE/apt.log" 2>&1; }
 command -v g++ aarch64-linux-gnu-g++ >/dev/null || install g++ g++-aarch64-linux-gnu ||
   { apt-get update --quiet >"$CACHE/apt.log" 2>&1 && install g++ g++-aarch64-linux-gnu; } ||
   { echo "arm: packages cannot be had: g++ and g++-aarch64-linux-gnu"; exit 75; }
+stage "arm: native builds"
 for machine in x86_64 aarch64; do
   "$PYTHON" -m tinyaya.runtime.native.build --target "$machine" --out "$CACHE/native-$machine" >"$CACHE/native.log" 2>&1 || {
     cat "$CACHE/native.log"
@@ -21,4 +25,8 @@ for machine in x86_64 aarch64; do
   }
 done
 
+stage "arm: bundles"
+"$PYTHON" -m tests.arm.bundles_all "$CACHE"
+stage "arm: pytest"
 "$PYTHON" -m pytest tests/arm --cache "$CACHE" "$@" 2>"$CACHE/stderr.log"
+stage

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check android native arm clean
+.PHONY: demo test check dist android native arm clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinyaya-export demo
@@ -17,6 +17,10 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A source distribution, and the wheel that it makes.
+dist: $(VENV)/installed
+	$(BIN)/python -m build --outdir dist
 
 # Ends with an error where packages of other registries cannot be had, too; .ci/run tells the two apart.
 android: $(VENV)/installed
@@ -31,11 +35,13 @@ native: $(VENV)/installed
 	$(PIP) --force-reinstall --no-deps $$($(BIN)/python -m tinyaya.runtime.native.build --wheel --out dist)
 
 # torch first and by exact version: a range would draw in CUDA builds of several gigabytes.
-$(VENV)/installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) torch==2.13.0
-	$(PIP) --editable ".[dev]"
+	$(PIP) --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
 clean:
-	rm -rf $(VENV) demo build android_demo/build *.egg-info
+	rm -rf $(VENV) demo build dist android_demo/build *.egg-info

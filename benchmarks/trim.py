@@ -16,6 +16,7 @@ import typer
 
 from tinyaya.benchmarks.synthetic_tokenizer import grow_tokenizer
 from tinyaya.export.backends import BACKENDS, find_backend
+from tinyaya.export.bundle.resolve import resolve_export
 from tinyaya.export.decoder.model import EMBEDDING
 from tinyaya.export.languages.variants import resolve_languages
 from tinyaya.export.options import ExportOptions, VocabularyOptions
@@ -62,8 +63,9 @@ def main(
     print(f"read its table {perf_counter() - chosen:.1f} s")
     rows, kept = whole.config.vocab_size, own.config.vocab_size
     print(f"rows {rows} -> {kept} ({len(table)} read), {kept / rows:.1%}")
+    exports = [resolve_export(each, options) for each in (whole, own)]
     for name in BACKENDS:
-        plans = [plan_export(each, options, find_backend(name)) for each in (whole, own)]
+        plans = [plan_export(each, find_backend(name)) for each in exports]
         saved = plans[0].bundle_bytes - plans[1].bundle_bytes
         print(f"{name}: bundle {plans[0].bundle_bytes / 1e9:.3f} GB, {saved / 1e9:.3f} GB less")
     command = f"tinyaya-export export {folder} --recipe {recipe} --no-calibrate --backend BACKEND"

@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from tinyaya.export.backends import BACKENDS, find_backend
-from tinyaya.export.bundle.tokenizer_proof import golden_tokens
-from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
@@ -19,7 +16,6 @@ from tinyaya.export.proof.parity import KL_SHARE, Parity, float_model, measure, 
 from tinyaya.export.proof.probe import SINGLE_STEPS, Check
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.quantize.quantizer import QuantizedModel
-from tinyaya.quantize.recipe import find_recipe
 from tinyaya.runtime import Bundle, Sampler, Session, complete, open_bundle
 from tinyaya.runtime.progress import Progress
 
@@ -77,19 +73,17 @@ def run_demo(source: Path, texts: Path | None, out: Path, progress: Progress) ->
 
     texts: see `evaluation_texts`. Raises ExportError.
     """
-    checkpoint = open_checkpoint(source)
-    golden = golden_tokens(source / "tokenizer.json")
     models, rows = {}, []
     for recipe in RECIPES_SHOWN:
-        with TemporaryDirectory() as work:  # calibrated once
-            calibration = CalibrationOptions(tokens=_CALIBRATION_TOKENS, work=Path(work))
-            options = ExportOptions(
-                backend="both", recipe=recipe, calibration=calibration, force=True
-            )
-            export_bundle(source, out / recipe, options, progress)
-            found = find_recipe(recipe)
-            models[recipe] = build_quantized(checkpoint, found, golden, calibration, progress)
+        options = ExportOptions(
+            backend="both",
+            recipe=recipe,
+            calibration=CalibrationOptions(tokens=_CALIBRATION_TOKENS),
+            force=True,
+        )
+        models[recipe] = export_bundle(source, out / recipe, options, progress)[0].model
     progress.stage("fp32 by language")
+    checkpoint = open_checkpoint(source)
     judged = _judged_texts(checkpoint, texts, open_bundle(out / RECIPES_SHOWN[0] / "onnx"))
     for recipe, model in models.items():
         for engine in BACKENDS:

@@ -3,27 +3,34 @@
 import gc
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tinyaya.export.backends import BACKENDS, find_backend
 from tinyaya.export.backends.base import Backend
 from tinyaya.export.backends.trace import trace_model
-from tinyaya.export.bundle.preamble import find_preamble, longest_preamble, ship_preamble
+from tinyaya.export.bundle.preamble import ship_preamble
+from tinyaya.export.bundle.resolve import ResolvedExport, resolve_export
 from tinyaya.export.bundle.staging import check_target, staged, writes_explained
 from tinyaya.export.bundle.tokenizer_proof import Golden, golden_tokens, prove_tokenizer
-from tinyaya.export.bundle.write import BundleContent, write_files, write_json, write_manifest
+from tinyaya.export.bundle.write import (
+    BundleContent,
+    write_draft,
+    write_files,
+    write_json,
+    write_manifest,
+)
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.errors import ParityError
-from tinyaya.export.options import ExportOptions, Limits
+from tinyaya.export.options import ExportOptions
 from tinyaya.export.plan.estimate import check_resources
 from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
-from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
-from tinyaya.export.system.allocator import map_large_blocks
+from tinyaya.export.source.checkpoint import open_checkpoint
+from tinyaya.export.system.allocator import map_large_blocks, rare_collections
 from tinyaya.export.system.out_of_memory import memory_explained
 from tinyaya.export.vocabulary.choose import trimmed
 from tinyaya.quantize.quantizer import QuantizedModel
@@ -33,25 +40,26 @@ from tinyaya.runtime.progress import NamedProgress, Progress, Silent
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedBundle:
-    """A bundle at its target; parity is None where it was not verified."""
+    """A bundle at its target; parity is None where it was not verified.
+
+    model: what its weights were taken from, shared by all bundles of an export.
+    """
 
     backend: str
     path: Path
     parity: Parity | None
+    model: QuantizedModel[DecoderConfig] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Source:
-    """What all backends of one export share."""
+class _Prepared:
+    """What all backends of one export share; float_NV: None without verification."""
 
-    checkpoint: Checkpoint
+    export: ResolvedExport
     model: QuantizedModel[DecoderConfig]
-    limits: Limits
     golden: Golden
-    preamble: tuple[int, ...]
     probe: list[int]
     float_NV: Logits | None
-    calibrated_for: tuple[str, ...]
 
 
 def export_bundle(
@@ -59,7 +67,7 @@ def export_bundle(
 ) -> list[ExportedBundle]:
     """Export `source` to a bundle at `target`, or to one a backend below it.
 
-    Raises ExportError or QuantizeError; the target is then as it was before.
+    Raises ExportError, QuantizeError or OptionError; the target is then as it was before.
     """
     map_large_blocks()
     named = NamedProgress(progress or Silent())
@@ -67,20 +75,23 @@ def export_bundle(
     for path in targets.values():
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
-    checkpoint = trimmed(open_checkpoint(source), options, named)
-    needed_bytes = check_resources(checkpoint, options, list(backends.values()), target)
+    export = resolve_export(trimmed(open_checkpoint(source), options, named), options)
+    needed_bytes = check_resources(export, list(backends.values()), target)
     parities: dict[str, Parity | None] = {}
-    with memory_explained(named, options, needed_bytes), ExitStack() as stack:
-        shared = _prepare(checkpoint, options, named)
+    with memory_explained(named, options, needed_bytes), rare_collections(), ExitStack() as stack:
+        prepared = _prepare(export, named)
         folders = {  # all bundles are proved before the first is published
             name: stack.enter_context(staged(path, force=options.force))
             for name, path in targets.items()
         }
         for name, backend in backends.items():
             with writes_explained(folders[name], targets[name]):
-                parities[name] = _write(folders[name], shared, backend, named)
+                parities[name] = _write(folders[name], prepared, backend, named)
     return [
-        ExportedBundle(backend=name, path=targets[name], parity=parities[name]) for name in targets
+        ExportedBundle(
+            backend=name, path=targets[name], parity=parities[name], model=prepared.model
+        )
+        for name in targets
     ]
 
 
@@ -90,57 +101,56 @@ def _targets(target: Path, backend: str) -> dict[str, Path]:
     return {backend: target}
 
 
-def _prepare(checkpoint: Checkpoint, options: ExportOptions, progress: Progress) -> _Source:
+def _prepare(export: ResolvedExport, progress: Progress) -> _Prepared:
     """All that is read of the checkpoint, which must not change until then."""
-    recipe = options.find_recipe()
-    limits = options.limits(checkpoint.config.max_context)
-    longest = longest_preamble(checkpoint.config.window, limits)
-    preamble = find_preamble(checkpoint.tokenizer, options.preamble, longest)
+    checkpoint = export.checkpoint
     checkpoint.check_unchanged()
     golden = golden_tokens(checkpoint.folder / "tokenizer.json")
     bos, window = checkpoint.tokenizer.bos, checkpoint.config.window
-    probe = probe_ids(golden, bos, limits, window, checkpoint.languages)
+    probe = probe_ids(golden, bos, export.limits, window, checkpoint.languages)
     float_NV = None
-    if options.verify:
+    if export.verify:
         progress.stage("fp32 reference")
         float_NV = tail_logits(float_model(checkpoint), probe)
-    model = build_quantized(checkpoint, recipe, golden, options.fitted_to(), progress)
+    model = build_quantized(checkpoint, export.recipe, golden, export.calibration, progress)
     checkpoint.check_unchanged()
-    return _Source(
-        checkpoint=checkpoint,
-        model=model,
-        limits=limits,
-        golden=golden,
-        preamble=preamble,
-        probe=probe,
-        float_NV=float_NV,
-        calibrated_for=options.fitted_to().languages if recipe.calibrated else (),
-    )
+    return _Prepared(export=export, model=model, golden=golden, probe=probe, float_NV=float_NV)
 
 
-def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) -> Parity | None:
+def _write(
+    folder: Path, prepared: _Prepared, backend: Backend, progress: Progress
+) -> Parity | None:
     """Make and prove one bundle in its staging folder."""
+    export = prepared.export
     content = BundleContent(
         engine=backend.name,
-        program=_write_program(folder, shared, backend, progress),
-        model=shared.model,
-        limits=shared.limits,
-        tokenizer=shared.checkpoint.tokenizer,
-        golden=shared.golden,
-        trim=shared.checkpoint.trim,
-        calibrated_for=shared.calibrated_for,
+        program=_write_program(folder, prepared, backend, progress),
+        model=prepared.model,
+        limits=export.limits,
+        tokenizer=export.checkpoint.tokenizer,
+        golden=prepared.golden,
+        trim=export.checkpoint.trim,
+        calibrated_for=export.calibration.languages if export.recipe.calibrated else (),
     )
     write_files(folder, content)
     with TemporaryDirectory(dir=folder.parent) as scratch:
-        clients = prove_tokenizer(shared.golden, folder, Path(scratch))
-    content = ship_preamble(folder, content, backend, shared.preamble)
-    write_manifest(folder, content, {"tokenizer": clients})
-    if shared.float_NV is None:
-        return None
-    progress.stage(f"{backend.name}: verify")
-    quantized_NV = tail_logits(shared.model, shared.probe, backend.rounder)
-    session = open_bundle(folder, check_hashes=False).session()  # they were just computed
-    parity, logits_NV = measure(session, shared.probe, quantized_NV, shared.float_NV)
+        clients = prove_tokenizer(prepared.golden, folder, Path(scratch))
+    content = ship_preamble(folder, content, backend, export.preamble)
+    parity = None
+    if prepared.float_NV is not None:
+        write_draft(folder, content)
+        progress.stage(f"{backend.name}: verify")
+        parity = _prove_program(folder, prepared, backend, prepared.float_NV)
+    figures = asdict(parity) if parity else {}
+    write_manifest(folder, content, {"tokenizer": clients, **figures})
+    return parity
+
+
+def _prove_program(folder: Path, prepared: _Prepared, backend: Backend, float_NV: Logits) -> Parity:
+    """Compare the program with its model, and keep what it said; raises ParityError."""
+    quantized_NV = tail_logits(prepared.model, prepared.probe, backend.rounder)
+    session = open_bundle(folder, check_hashes=False).session()
+    parity, logits_NV = measure(session, prepared.probe, quantized_NV, float_NV)
     if not parity.check.ok:
         raise ParityError(
             f"the {backend.name} program differs from the quantized model by KL "
@@ -148,10 +158,9 @@ def _write(folder: Path, shared: _Source, backend: Backend, progress: Progress) 
             f"{parity.kl_of_recipe:.2e}; nothing was written"
         )
     bound = max(2 * KL_SHARE * parity.kl_of_recipe, 1e-5)
-    if content.preamble:
-        _prove_preamble(session, shared.probe, bound)
-    write_json(folder / PROBE_FILE, record_probe(shared.probe, logits_NV, bound))
-    write_manifest(folder, content, {"tokenizer": clients, **asdict(parity)})
+    if session.manifest.preamble:
+        _prove_preamble(session, prepared.probe, bound)
+    write_json(folder / PROBE_FILE, record_probe(prepared.probe, logits_NV, bound))
     return parity
 
 
@@ -164,12 +173,13 @@ def _prove_preamble(session: Session, probe: Sequence[int], bound: float) -> Non
         )
 
 
-def _write_program(folder: Path, shared: _Source, backend: Backend, progress: Progress) -> str:
+def _write_program(folder: Path, prepared: _Prepared, backend: Backend, progress: Progress) -> str:
     """Trace, lower and write; the graphs are gone from memory when this returns."""
+    export = prepared.export
     progress.stage(f"{backend.name}: trace")
-    traced = trace_model(shared.model, shared.limits, backend, len(shared.preamble))
+    traced = trace_model(prepared.model, export.limits, backend, len(export.preamble))
     progress.stage(f"{backend.name}: lower")
-    program = backend.lower(traced, shared.checkpoint.tokenizer)
+    program = backend.lower(traced, export.checkpoint.tokenizer)
     progress.stage(f"{backend.name}: write")
     program.write(folder)
     file = program.file

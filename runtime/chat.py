@@ -52,6 +52,12 @@ class Chat:
             options=options,
             advance=advance,
         )
+        return (yield from self._remembered(question, tokens))
+
+    def _remembered(
+        self, question: Message, tokens: Generator[Token, None, Generation]
+    ) -> Generator[Token, None, Generation]:
+        """Pass tokens on; once there is one, or none is to come, both are part of the messages."""
         parts: list[str] = []
         begun = False
         try:

@@ -9,7 +9,7 @@ from tinyaya.runtime.errors import ConstraintError, EmptyPromptError, OptionErro
 from tinyaya.runtime.lookup import Lookup
 from tinyaya.runtime.sampling import Alternative, Logits, Sampler, alternatives, log_scale
 from tinyaya.runtime.session import Session
-from tinyaya.runtime.stop_strings import StopStrings
+from tinyaya.runtime.tokenizer import StopStrings
 
 if TYPE_CHECKING:
     from tinyaya.runtime.constraint import Constraint

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from tinyaya.runtime.engines import Engine
+from tinyaya.runtime.engines.base import Engine
 from tinyaya.runtime.errors import (
     EmptyPromptError,
     PromptError,

@@ -7,17 +7,20 @@ from pathlib import Path
 import tokenizers
 from tokenizers.decoders import DecodeStream
 
-from tinyaya.runtime.errors import BundleError, InvalidTextError
+from tinyaya.runtime.errors import BundleError, InvalidTextError, OptionError
 
 
 class Tokenizer:
     """The tokenizer of a bundle; special tokens written in a text are read as such."""
 
-    def __init__(self, path: Path, bos: int) -> None:
+    def __init__(self, source: Path | str, bos: int) -> None:
+        """source: `tokenizer.json`, or the text of one."""
+        of_text, of_file = tokenizers.Tokenizer.from_str, tokenizers.Tokenizer.from_file
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            self._tokenizer = of_text(source) if isinstance(source, str) else of_file(str(source))
         except Exception as error:  # the library raises bare Exception
-            raise BundleError(f"{path} is not a tokenizer: {error}; export it again") from error
+            name = source if isinstance(source, Path) else "the definition"
+            raise BundleError(f"{name} is not a tokenizer: {error}; export it again") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._bos = bos
@@ -78,3 +81,44 @@ class TextStream:
         self._held.clear()
         self._stream = DecodeStream(skip_special_tokens=True)
         return rest
+
+
+class StopStrings:
+    """Holds back the end of a text that may become a stop string.
+
+    Raises OptionError for an empty one, which would stop everything.
+    """
+
+    def __init__(self, strings: Sequence[str]) -> None:
+        if "" in strings:
+            raise OptionError("a stop string is empty; expected at least one character")
+        self._strings = tuple(strings)
+        self._held = ""
+        self.found = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether text waits for what comes next."""
+        return bool(self._held)
+
+    def add(self, piece: str) -> str:
+        """Text that is now sure to come before any stop string; sets `found` at the first one."""
+        text = self._held + piece
+        at = min((i for stop in self._strings if (i := text.find(stop)) >= 0), default=-1)
+        if at >= 0:
+            self._held, self.found = "", True
+            return text[:at]
+        kept = max((_overlap(text, stop) for stop in self._strings), default=0)
+        self._held = text[len(text) - kept :]
+        return text[: len(text) - kept]
+
+    def flush(self) -> str:
+        """End the text: what was held back is part of it after all."""
+        rest, self._held = self._held, ""
+        return rest
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` with which `stop` begins."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

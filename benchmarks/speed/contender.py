@@ -20,7 +20,8 @@ import numpy as np
 
 from tinyaya.benchmarks.speed.conditions.memory import Memory, populate_memory, read_memory
 from tinyaya.benchmarks.speed.conditions.watch import Conditions, Span, parse_conditions
-from tinyaya.benchmarks.speed.runner import Loading, Runner, find_prepare
+from tinyaya.benchmarks.speed.runner import Loading, Runner
+from tinyaya.benchmarks.speed.runners import find_prepare
 from tinyaya.runtime.facts import Facts, KvLayer
 
 ANSWER_TOKENS = 64  # generated before memory is read

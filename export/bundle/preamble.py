@@ -1,13 +1,13 @@
 """The text that prompts begin with in, its token ids out; and their keys and values in a bundle."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tinyaya.export.backends.base import Backend
-from tinyaya.export.bundle.write import BundleContent, write_json, write_manifest
+from tinyaya.export.bundle.write import BundleContent, write_draft
 from tinyaya.export.options import Limits
 from tinyaya.export.source.tokenizer import Tokenizer
 from tinyaya.runtime import ChatTemplate, ChatTemplateError
@@ -37,10 +37,7 @@ def find_preamble(tokenizer: Tokenizer, text: str | None, longest: int) -> tuple
     """
     if text == "" or (text is None and tokenizer.chat_template is None):
         return ()
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        write_json(path, tokenizer.definition)
-        encoder = RuntimeTokenizer(path, tokenizer.bos)
+    encoder = RuntimeTokenizer(json.dumps(tokenizer.definition), tokenizer.bos)
     if text is None:
         ids = _common([encoder.encode(prompt)[:-1] for prompt in _chats(tokenizer)])[:longest]
     else:
@@ -60,7 +57,7 @@ def ship_preamble(
     """Let the program in `folder` compute the preamble and keep it; the content that says so."""
     if not ids:
         return content
-    write_manifest(folder, content, {})  # engines open whole bundles
+    write_draft(folder, content)  # engines open whole bundles
     file = backend.keep_preamble(folder, ids)
     return replace(content, preamble=Preamble(ids=tuple(ids), file=file))
 

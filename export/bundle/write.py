@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from tinyaya.export.vocabulary.trim import ranges_of
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime.manifest import Preamble
 
+_NO_HASH = "0" * 64
 GOLDEN_FILE, REPORT_FILE = "golden_tokens.json", "report.json"
 _TOOLS = (
     "tinyaya-export", "torch", "executorch", "torchao", "onnx", "onnxscript", "onnxruntime",
@@ -61,7 +62,21 @@ def write_files(folder: Path, content: BundleContent) -> None:
 
 
 def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, Any]) -> None:
-    """Write the manifest over all files that are in `folder` now."""
+    """Write the manifest over all files that are in `folder` now, each of which is hashed."""
+    _write_manifest(folder, content, parity, sha256)
+
+
+def write_draft(folder: Path, content: BundleContent) -> None:
+    """Write a manifest without hashes, for engines to open what is not yet whole."""
+    _write_manifest(folder, content, {}, lambda path: _NO_HASH)
+
+
+def _write_manifest(
+    folder: Path,
+    content: BundleContent,
+    parity: Mapping[str, Any],
+    digest: Callable[[Path], str],
+) -> None:
     config, tokenizer = content.model.config, content.tokenizer
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST_FILE)
     manifest = {
@@ -72,32 +87,42 @@ def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, An
         "model": _model_info(config),
         "recipe": content.model.recipe.as_json(),
         "limits": asdict(content.limits),
-        "cache": [
-            {
-                "slots": cache_slots(layer, content.limits),
-                "kv_heads": layer.kv_heads,
-                "head_dim": layer.head_dim,
-                "dtype": "int8" if scales else "float32",
-            }
-            for layer, scales in zip(config.layers, content.model.cache_scales, strict=True)
-        ],
-        "tokens": {
-            "bos": tokenizer.bos,
-            "pad": tokenizer.pad,
-            "stop": list(tokenizer.stop),
-            "unused": [list(gap) for gap in tokenizer.unused],
-        },
+        "cache": _cache_shapes(content),
+        "tokens": _tokens(tokenizer),
         "sampling": dict(tokenizer.sampling),
         **({"preamble": asdict(content.preamble)} if content.preamble else {}),
         **({"vocabulary": _vocabulary(content.trim)} if content.trim else {}),
         **({"calibrated_for": list(content.calibrated_for)} if content.calibrated_for else {}),
         "files": {
-            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
+            path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in files
         },
         "versions": {tool: version(tool) for tool in _TOOLS},
         "parity": dict(parity),
     }
     write_json(folder / MANIFEST_FILE, manifest)
+
+
+def _cache_shapes(content: BundleContent) -> list[dict[str, Any]]:
+    """One row a layer."""
+    layers, scales = content.model.config.layers, content.model.cache_scales
+    return [
+        {
+            "slots": cache_slots(layer, content.limits),
+            "kv_heads": layer.kv_heads,
+            "head_dim": layer.head_dim,
+            "dtype": "int8" if scale else "float32",
+        }
+        for layer, scale in zip(layers, scales, strict=True)
+    ]
+
+
+def _tokens(tokenizer: Tokenizer) -> dict[str, Any]:
+    return {
+        "bos": tokenizer.bos,
+        "pad": tokenizer.pad,
+        "stop": list(tokenizer.stop),
+        "unused": [list(gap) for gap in tokenizer.unused],
+    }
 
 
 def _vocabulary(trim: Trim) -> dict[str, Any]:

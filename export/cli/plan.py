@@ -106,6 +106,7 @@ def plan(
     if (source / "manifest.json").exists():
         return plan_bundle(source, device, as_json=as_json)
     from tinyaya.export.backends import BACKENDS, find_backend
+    from tinyaya.export.bundle.resolve import resolve_export
     from tinyaya.export.plan.estimate import device_needs, plan_export
     from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
@@ -123,10 +124,11 @@ def plan(
     )
     with shown_progress() as progress:
         checkpoint = trimmed(open_checkpoint(source), options, progress)
-    limits = options.limits(checkpoint.config.max_context)
+    planned = resolve_export(checkpoint, options)
+    limits = planned.limits
     names = list(BACKENDS) if backend == "both" else [backend]
-    plans = {name: plan_export(checkpoint, options, find_backend(name)) for name in names}
-    needs = {name: device_needs(plan, checkpoint, options) for name, plan in plans.items()}
+    plans = {name: plan_export(planned, find_backend(name)) for name in names}
+    needs = {name: device_needs(plan, planned) for name, plan in plans.items()}
     if as_json:
         found = {name: asdict(plans[name]) | prediction_json(device, needs[name]) for name in names}
         return print_json(found if backend == "both" else found[backend])

@@ -8,15 +8,14 @@ from math import prod
 from pathlib import Path
 
 from tinyaya.export.backends.base import Backend
-from tinyaya.export.bundle.preamble import find_preamble, longest_preamble
+from tinyaya.export.bundle.resolve import ResolvedExport
 from tinyaya.export.decoder.cache import cache_slots
 from tinyaya.export.decoder.config import AttentionConfig, DecoderConfig
 from tinyaya.export.decoder.model import tensor_shapes
 from tinyaya.export.decoder.reference import BLOCK_VALUES
-from tinyaya.export.options import ExportOptions, Limits
+from tinyaya.export.options import Limits
 from tinyaya.export.plan.needs import Needs
 from tinyaya.export.proof.probe import SINGLE_STEPS, probe_length
-from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.export.system.proc import available_memory_bytes
 from tinyaya.quantize.groupwise import CHUNK_VALUES
 from tinyaya.quantize.recipe import Recipe
@@ -52,30 +51,27 @@ class Plan:
     verify_peak_bytes: int
 
 
-def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend) -> Plan:
-    """Estimates for one backend; reads only the checkpoint's headers and its tokenizer."""
-    recipe = options.find_recipe()
-    limits = options.limits(checkpoint.config.max_context)
-    longest = longest_preamble(checkpoint.config.window, limits)
-    preamble = len(find_preamble(checkpoint.tokenizer, options.preamble, longest))
+def plan_export(export: ResolvedExport, backend: Backend) -> Plan:
+    """Estimates for one backend; reads only the checkpoint's headers."""
+    checkpoint, recipe, limits = export.checkpoint, export.recipe, export.limits
     config, footprint = checkpoint.config, backend.footprint
     weights = weights_bytes(config, recipe, backend)
     cache = kv_cache_bytes(config, limits, recipe)
     rope = 2 * limits.context * config.layers[0].head_dim // 2 * _FLOAT_BYTES
     tokenizer = (checkpoint.folder / "tokenizer.json").stat().st_size
-    first = preamble * sum(_position_bytes(layer, recipe) for layer in config.layers)
+    first = len(export.preamble) * sum(_position_bytes(layer, recipe) for layer in config.layers)
     bundle = weights + rope + tokenizer + first + footprint.graph_bytes * len(config.layers)
     step = _step_bytes(config, limits.chunk)
     session = int(footprint.resident_share * weights) + cache + step + _logits_bytes(config)
-    codes = sum(_model_bytes(config, recipe))
+    codes, tokens = sum(_model_bytes(config, recipe)), export.calibration.tokens
     stages = {
-        "calibrate": footprint.export_bytes + codes + _calibrate_bytes(config, options)
+        "calibrate": footprint.export_bytes + codes + _calibrate_bytes(config, tokens)
         if recipe.calibrated
         else 0,
         "quantize": footprint.export_bytes + _quantize_bytes(config, recipe),
         "lower": footprint.export_bytes + codes + int(footprint.export_share * weights),
         "verify": footprint.export_bytes + _verify_bytes(config, limits, codes, session)
-        if options.verify
+        if export.verify
         else 0,
     }
     return Plan(
@@ -92,10 +88,9 @@ def plan_export(checkpoint: Checkpoint, options: ExportOptions, backend: Backend
     )
 
 
-def device_needs(plan: Plan, checkpoint: Checkpoint, options: ExportOptions) -> Needs:
+def device_needs(plan: Plan, export: ResolvedExport) -> Needs:
     """What the planned bundle will need on a device: its memory, and what a step reads."""
-    config, recipe = checkpoint.config, options.find_recipe()
-    limits = options.limits(config.max_context)
+    limits = export.limits
     return Needs(
         memory_bytes=plan.device_peak_bytes,
         weights_read_bytes=plan.weights_bytes,
@@ -103,9 +98,9 @@ def device_needs(plan: Plan, checkpoint: Checkpoint, options: ExportOptions) -> 
         layers=tuple(
             KvLayer(
                 window=layer.window if cache_slots(layer, limits) < limits.context else None,
-                position_bytes=_position_bytes(layer, recipe),
+                position_bytes=_position_bytes(layer, export.recipe),
             )
-            for layer in config.layers
+            for layer in export.checkpoint.config.layers
         ),
     )
 
@@ -126,11 +121,10 @@ def _quantize_bytes(config: DecoderConfig, recipe: Recipe) -> int:
     return search + max(size + before for size, before in zip(sizes, made, strict=True))
 
 
-def _calibrate_bytes(config: DecoderConfig, options: ExportOptions) -> int:
+def _calibrate_bytes(config: DecoderConfig, tokens: int) -> int:
     """Hidden states, what output and down multiply, products of that, and a layer in float32."""
     attention = config.layers[0]
     inner = attention.heads * attention.head_dim + config.ffn_width
-    tokens = options.calibration.tokens
     values = tokens * (_STREAM_COPIES * config.width + inner) + _PRODUCT_COPIES * inner**2
     return _FLOAT_BYTES * (values + 2 * _layer_values(config))
 
@@ -185,11 +179,9 @@ def _position_bytes(layer: AttentionConfig, recipe: Recipe) -> int:
     return 2 * layer.kv_heads * layer.head_dim * (1 if kind == "int8" else _FLOAT_BYTES)
 
 
-def check_resources(
-    checkpoint: Checkpoint, options: ExportOptions, backends: Sequence[Backend], target: Path
-) -> int:
+def check_resources(export: ResolvedExport, backends: Sequence[Backend], target: Path) -> int:
     """Bytes of memory that the export needs; raises OptionError if it or the disk is too small."""
-    plans = [plan_export(checkpoint, options, backend) for backend in backends]
+    plans = [plan_export(export, backend) for backend in backends]
     disk = sum(plan.export_disk_bytes for plan in plans)
     memory = max(plan.export_peak_bytes for plan in plans)
     folder = next(path for path in target.absolute().parents if path.exists())

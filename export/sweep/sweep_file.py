@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyaya.export.backends import find_backend
+from tinyaya.export.bundle.resolve import resolve_export
 from tinyaya.export.languages.variants import resolve_languages
 from tinyaya.export.plan.estimate import plan_export
 from tinyaya.export.quality.evaluate import EvaluateOptions
@@ -23,8 +24,8 @@ from tinyaya.export.vocabulary.choose import trimmed
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Silent
 
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_KEYS: Mapping[str, type] = {
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_KEY_TYPES: Mapping[str, type] = {
     "out": str,
     "checkpoints": dict,
     "recipes": list,
@@ -33,8 +34,8 @@ _KEYS: Mapping[str, type] = {
     "export": dict,
     "evaluate": dict,
 }
-_NEEDED = ("out", "checkpoints", "recipes", "backends")
-_EXPORT: Mapping[str, type] = {
+_REQUIRED_KEYS = ("out", "checkpoints", "recipes", "backends")
+_EXPORT_KEY_TYPES: Mapping[str, type] = {
     "context": int,
     "chunk": int,
     "kv": str,
@@ -44,7 +45,7 @@ _EXPORT: Mapping[str, type] = {
     "calibration_tokens": int,
     "verify": bool,
 }
-_EVALUATE: Mapping[str, type] = {"tokens": int, "sentences": int}
+_EVALUATE_KEY_TYPES: Mapping[str, type] = {"tokens": int, "sentences": int}
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -53,11 +54,11 @@ def read_sweep(path: Path) -> Sweep:
     Raises ExportError or QuantizeError, whose one line says what is wrong with it.
     """
     raw = _parsed(path)
-    _check_kinds(path, "", raw, _KEYS)
-    if missing := [key for key in _NEEDED if not raw.get(key)]:
+    _check_kinds(path, "", raw, _KEY_TYPES)
+    if missing := [key for key in _REQUIRED_KEYS if not raw.get(key)]:
         raise OptionError(f"{path}: {missing[0]} is missing or empty; expected docs/sweep.md's")
-    _check_kinds(path, "export.", raw.get("export", {}), _EXPORT)
-    _check_kinds(path, "evaluate.", raw.get("evaluate", {}), _EVALUATE)
+    _check_kinds(path, "export.", raw.get("export", {}), _EXPORT_KEY_TYPES)
+    _check_kinds(path, "evaluate.", raw.get("evaluate", {}), _EVALUATE_KEY_TYPES)
     folder = path.absolute().parent
     tasks = _tasks(path, raw, folder)
     checkpoints = {task.source: open_checkpoint(Path(task.source)) for task in tasks}
@@ -127,7 +128,7 @@ def _check_texts(path: Path, key: str, found: Any) -> None:
 
 def _check(path: Path, task: Task) -> None:
     """All that can be said before the checkpoint is opened."""
-    if not _PLAIN.fullmatch(task.name):
+    if not _FOLDER_NAME.fullmatch(task.name):
         raise OptionError(
             f"{path}: {task.name!r} is to be a folder's name; expected letters, digits, - _ and ."
         )
@@ -144,7 +145,8 @@ def _planned(tasks: Sequence[Task], checkpoints: Mapping[str, Checkpoint]) -> li
         view = (task.source, *task.languages)
         if view not in views:
             views[view] = trimmed(checkpoints[task.source], task.options(), Silent())
-        plan = plan_export(views[view], task.options(), find_backend(task.backend))
+        export = resolve_export(views[view], task.options())
+        plan = plan_export(export, find_backend(task.backend))
         planned.append(
             Task(
                 **{

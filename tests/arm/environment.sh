@@ -8,6 +8,7 @@ PYTHON=${PYTHON:-python3}
 GUEST="libc6 libgcc-s1 libstdc++6 libgomp1 zlib1g libexpat1 libffi8 libbz2-1.0 liblzma5 libssl3 libsqlite3-0 libuuid1
   libcrypt1 libpython3.11-minimal python3.11-minimal libpython3.11-stdlib"
 QEMU="qemu-user libcapstone4 liburing2"  # the dynamic build: static ones take no plugins
+CONSTRAINTS=$REPOSITORY/constraints.txt
 SOURCES=/etc/apt/sources.list.d/debian.sources
 missing() { echo "arm: packages cannot be had: $1"; exit 75; }
 
@@ -16,7 +17,7 @@ CACHE=$(cd "$1" && pwd)
 wheels() {
   "$PYTHON" -c 'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"], sep="\n")' "$REPOSITORY/pyproject.toml"
 }
-WANTED=$({ wheels; cat "$HERE/environment.sh" "$HERE/count.c"; } | sha256sum | cut -d' ' -f1)
+WANTED=$({ wheels; cat "$CONSTRAINTS" "$HERE/environment.sh" "$HERE/count.c"; } | sha256sum | cut -d' ' -f1)
 [ "$(cat "$CACHE/environment/complete" 2>/dev/null)" != "$WANTED" ] || exit 0
 
 SECONDS=0
@@ -50,7 +51,7 @@ dpkg --fsys-tarfile debs/qemu-user_*.deb | tar -x -C qemu ./usr/bin/qemu-aarch64
 for deb in debs/lib*.deb; do dpkg -x "$deb" qemu; done
 
 wheels >wheels.txt
-"$PYTHON" -m pip --disable-pip-version-check install --quiet --no-compile --target site --requirement wheels.txt --only-binary=:all: \
+"$PYTHON" -m pip --disable-pip-version-check install --quiet --no-compile --target site --requirement wheels.txt --constraint "$CONSTRAINTS" --only-binary=:all: \
   --python-version 3.11 --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
   >>log 2>&1 || missing "aarch64 wheels of $(tr '\n' ' ' <wheels.txt)"
 

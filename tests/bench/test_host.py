@@ -208,8 +208,8 @@ def test_a_board_that_nobody_waits_for_ends_its_work(bundle: Path, tmp_path: Pat
 
 @pytest.fixture
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(board, "_LOCK", tmp_path / "lock")
-    monkeypatch.setattr(board, "_WAIT_S", 0.3)
+    monkeypatch.setattr(board, "_LOCK_FILE", tmp_path / "lock")
+    monkeypatch.setattr(board, "_LOCK_TIMEOUT_S", 0.3)
     with (tmp_path / "lock").open("w") as file:
         flock(file, LOCK_EX)
         yield tmp_path

@@ -1,49 +1,21 @@
-"""The base install, without torch, in an environment of its own."""
+"""The base install, without torch: the wheel of `make dist` in an environment of its own."""
 
 import json
-import os
 import resource
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import NANO
-
-ROOT = Path(__file__).parents[2]
-Run = Callable[..., subprocess.CompletedProcess]
+from tests.packaging.conftest import Environment
 
 
-@pytest.fixture(scope="module")
-def thin(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run a program of a fresh environment that holds the base install alone."""
-    folder = tmp_path_factory.mktemp("thin") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, "--no-compile", ROOT], check=True)  # as docs/run.md says
-
-    def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
-        command = [folder / "bin" / program, *map(str, arguments)]
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return run
-
-
-def test_base_install_has_no_torch(thin: Run) -> None:
+def test_base_install_has_no_torch(thin: Environment) -> None:
     assert "No module named 'torch'" in thin("python", "-c", "import torch").stderr
 
 
-def test_runtime_is_imported_quickly(thin: Run) -> None:
+def test_runtime_is_imported_quickly(thin: Environment) -> None:
     """In time of the thread that waits: numpy's others spin meanwhile, on a busy machine longer."""
     code = (
         "import time; t = time.thread_time(); import tinyaya.runtime; print(time.thread_time() - t)"
@@ -51,7 +23,7 @@ def test_runtime_is_imported_quickly(thin: Run) -> None:
     assert min(float(thin("python", "-c", code).stdout) for _ in range(3)) < 0.2
 
 
-def test_run_starts_quickly(thin: Run, bundles: Mapping[str, Path]) -> None:
+def test_run_starts_quickly(thin: Environment, bundles: Mapping[str, Path]) -> None:
     """In time of the processor: what else runs on the machine is not judged."""
     seconds = []
     for _ in range(3):
@@ -63,12 +35,12 @@ def test_run_starts_quickly(thin: Run, bundles: Mapping[str, Path]) -> None:
     assert min(seconds) < 1
 
 
-def test_chat_and_doctor_need_nothing_more(thin: Run, bundles: Mapping[str, Path]) -> None:
+def test_chat_and_doctor_need_nothing_more(thin: Environment, bundles: Mapping[str, Path]) -> None:
     assert "torch          not installed" in thin("tinyaya-export", "doctor").stdout
     assert thin("tinyaya-export", "chat", bundles["onnx"]).returncode == 0  # no lines, no answers
 
 
-def test_bench_and_plan_need_nothing_more(thin: Run, bundles: Mapping[str, Path]) -> None:
+def test_bench_and_plan_need_nothing_more(thin: Environment, bundles: Mapping[str, Path]) -> None:
     small = ("--prompts", 8, "--contexts", 0, "--tokens", 2, "--rounds", 1, "--cooldown", 0)
     files = ("--out", "b.json", "--html", "b.html", "--csv", "b.csv", "--json")
     found = thin("tinyaya-export", "bench", bundles["onnx"], *small, *files)
@@ -86,21 +58,23 @@ def test_bench_and_plan_need_nothing_more(thin: Run, bundles: Mapping[str, Path]
     [("serve", (), "tinyaya-export[serve]"), ("run", ("--prompt", "x", "--regex", "a"), "llguid")],
 )
 def test_extras_are_named(
-    thin: Run, bundles: Mapping[str, Path], command: str, options: tuple, package: str
+    thin: Environment, bundles: Mapping[str, Path], command: str, options: tuple, package: str
 ) -> None:
     result = thin("tinyaya-export", command, bundles["onnx"], *options)
     assert result.returncode == 2
     assert package in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_onnx_bundle_runs_without_torch(thin: Run, bundles: Mapping[str, Path]) -> None:
+def test_onnx_bundle_runs_without_torch(thin: Environment, bundles: Mapping[str, Path]) -> None:
     options = ("--prompt", "All human beings", "--max-tokens", 8, "--json", "--temperature", 0)
     result = thin("tinyaya-export", "run", bundles["onnx"], *options)
     assert result.returncode == 0, result.stderr
     assert len(json.loads(result.stdout)["token_ids"]) == 8
 
 
-def test_onnx_bundle_is_verified_without_torch(thin: Run, bundles: Mapping[str, Path]) -> None:
+def test_onnx_bundle_is_verified_without_torch(
+    thin: Environment, bundles: Mapping[str, Path]
+) -> None:
     result = thin("tinyaya-export", "verify", bundles["onnx"], "--json")
     assert result.returncode == 0, result.stderr
     checks = {check["name"]: check["ok"] for check in json.loads(result.stdout)["checks"]}
@@ -116,7 +90,7 @@ def test_onnx_bundle_is_verified_without_torch(thin: Run, bundles: Mapping[str, 
 @pytest.mark.parametrize(
     "arguments", [("export", NANO, "--out", "out"), ("plan", NANO), ("demo", NANO)]
 )
-def test_commands_that_need_the_extra_say_so(thin: Run, arguments: tuple) -> None:
+def test_commands_that_need_the_extra_say_so(thin: Environment, arguments: tuple) -> None:
     result = thin("tinyaya-export", *arguments)
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
@@ -124,14 +98,16 @@ def test_commands_that_need_the_extra_say_so(thin: Run, arguments: tuple) -> Non
     assert "pip install 'tinyaya-export[export]'" in result.stderr
 
 
-def test_executorch_bundle_says_what_it_needs(thin: Run, bundles: Mapping[str, Path]) -> None:
+def test_executorch_bundle_says_what_it_needs(
+    thin: Environment, bundles: Mapping[str, Path]
+) -> None:
     result = thin("tinyaya-export", "run", bundles["executorch"], "--prompt", "Hi")
     assert result.returncode == 2
     assert "pip install" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_base_install_is_small(thin: Run, bundles: Mapping[str, Path]) -> None:
+def test_base_install_is_small(thin: Environment, bundles: Mapping[str, Path]) -> None:
     """With the bytecode of what was used: run alone, this runs a bundle first."""
     test_onnx_bundle_is_verified_without_torch(thin, bundles)
     code = "import sysconfig; print(sysconfig.get_paths()['purelib'])"

@@ -1,6 +1,6 @@
 """L3 and L4 on the trained model: real text, all languages, all recipes, and the stock clients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import EXPORTED, NANO, UDHR
+from tests.conftest import EXPORTED, NANO, UDHR, Exported
 from tinyaya.export.backends import BACKENDS, find_backend
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.reference import reference_logits
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
-from tinyaya.export.pipeline import ExportedBundle
 from tinyaya.export.proof.parity import KL_SHARE, float_model, measure, tail_logits
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.quantize.recipe import find_recipe
@@ -24,7 +23,6 @@ from tinyaya.runtime import Sampler, Session, generate, open_bundle
 TIE = 1e-3
 PROMPT = (UDHR / "en.txt").read_text(encoding="utf-8")[:600]
 GOLDEN = golden_tokens(NANO / "tokenizer.json")
-Exported = Mapping[str, list[ExportedBundle]]
 
 
 def greedy(session: Session, prompt_ids: Sequence[int], count: int) -> list[int]:

@@ -35,11 +35,13 @@ native: $(VENV)/installed
 	$(PIP) --force-reinstall --no-deps $$($(BIN)/python -m tinyaya.runtime.native.build --wheel --out dist)
 
 # torch first and by exact version: a range would draw in CUDA builds of several gigabytes.
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) torch==2.13.0
 	$(PIP) --constraint constraints.txt --editable ".[dev]"
 	touch $@
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
 
 clean:
 	rm -rf $(VENV) demo build dist android_demo/build *.egg-info

@@ -1,4 +1,4 @@
-"""Measurements in; each bar that a bundle should reach, with the best bundle's figure, out."""
+"""Judges measurements by the bars that a bundle should reach."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from operator import ge, le
 from tinyaya.benchmarks.speed.rows import Row, names
 from tinyaya.benchmarks.speed.run_file import Measured
 
-_PREFILL = 512  # tokens of the prompt that the bar is for
+_PROMPT_TOKENS = 512  # tokens of the prompt that the bar is for
 _DECODE_BARS: Mapping[str, float] = {"onnx": 1.15, "executorch": 1.25}
 _PREFILL_BARS: Mapping[str, float] = {"onnx": 1.2, "executorch": 2.0}
 _DEEP_BAR, _BANDWIDTH_BAR, _MEMORY_BAR = 0.8, 0.75, 0.75
@@ -99,8 +99,8 @@ def _rate_bars(found: _Found, engine: str, mine: Sequence[Row]) -> Iterator[Bar]
         ratios = {r.model_filename: r.ratio for r in mine if r.n_gen and r.n_depth == depth}
         what = f"decode at context {depth}, to {found.peer}"
         yield found.bar(what, engine, _DECODE_BARS[engine], _numbers(ratios), low=False)
-    ratios = {row.model_filename: row.ratio for row in mine if row.n_prompt == _PREFILL}
-    what = f"prefill of {_PREFILL}, to {found.peer}"
+    ratios = {row.model_filename: row.ratio for row in mine if row.n_prompt == _PROMPT_TOKENS}
+    what = f"prefill of {_PROMPT_TOKENS}, to {found.peer}"
     yield found.bar(what, engine, _PREFILL_BARS[engine], _numbers(ratios), low=False)
 
 

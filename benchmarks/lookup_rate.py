@@ -1,4 +1,4 @@
-"""A bundle in; out: how prompt lookup changes the decode rate, where text is copied and elsewhere.
+"""Measures how prompt lookup changes the decode rate, where text is copied and elsewhere.
 
 python -m tinyaya.benchmarks.lookup_rate DIR
 
@@ -71,7 +71,7 @@ def main(
     """Measure in turns; print medians."""
     opened = open_bundle(bundle, check_hashes=False, engine=engine)
     session = opened.session(threads=threads)
-    lookup._CLOSE = 0.0  # logits mean nothing here, so none is in doubt
+    lookup.DOUBTFUL_MARGIN = 0.0  # logits mean nothing here, so none is in doubt
     for name, (prompt, answer) in tasks(session.manifest.model.vocab_size, 200).items():
         pairs = []
         for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""An ExecuTorch bundle in; out: how fast both engines for a .pte decode, in turns.
+"""Compares how fast both engines for a .pte decode, in turns.
 
 python -m tinyaya.benchmarks.pte_engines DIR --context 128 --context 4000
 
@@ -14,7 +14,9 @@ import typer
 
 from tinyaya.benchmarks.speed.runner import BundleRunner
 from tinyaya.runtime import open_bundle
-from tinyaya.runtime.engines import EngineState, Mark, load_engine
+from tinyaya.runtime.engines import load_engine
+from tinyaya.runtime.engines.base import EngineState, Mark
+from tinyaya.runtime.engines.interface import PTE_CACHE_PARTS
 from tinyaya.runtime.manifest import Manifest
 
 ENGINES = ("torch", "native")
@@ -37,7 +39,7 @@ def _filled(manifest: Manifest) -> EngineState:
     caches = (
         chance.integers(-9, 10, (shape.slots, shape.kv_heads, shape.head_dim)).astype(shape.dtype)
         for shape in manifest.cache
-        for _ in ("keys", "values")
+        for _ in PTE_CACHE_PARTS
     )
     mark = Mark(written=manifest.limits.context, restoring=False)
     return EngineState(mark=mark, caches=tuple(caches))

@@ -1,4 +1,4 @@
-"""A checkpoint in; out: KL against bytes of this exporter's recipes and of llama.cpp's formats.
+"""Compares KL at equal bytes: this exporter's recipes and llama.cpp's formats.
 
 The same weights, texts and measure for all: each file's own program is judged one token at a time
 by the unquantized model in float32. llama.cpp's own float32 file is judged first: if it did not
@@ -39,9 +39,8 @@ from tinyaya.runtime.errors import TinyAyaError
 from tinyaya.runtime.progress import Progress
 
 FLOAT_TYPE = "F32"
-OURS = ("int4-small", "int4", "int4-quality", "int8")
-AGREES = 1e-5  # nats; llama.cpp's float32 differs by rounding alone
-_PEER = "llama.cpp"
+MAX_FLOAT_KL = 1e-5  # nats; llama.cpp's float32 differs by rounding alone
+_PEER_ENGINE = "llama.cpp"
 
 
 class DisagreementError(Exception):
@@ -64,7 +63,7 @@ class Row:
     @property
     def point(self) -> Point:
         """As plots have it."""
-        ours = self.engine != _PEER
+        ours = self.engine != _PEER_ENGINE
         name = f"{self.name} {self.engine}" if ours else self.name
         return Point(name=name, weights_bytes=self.weights_bytes, mean_kl=self.mean_kl, ours=ours)
 
@@ -79,11 +78,11 @@ def judge_peers(reference: Reference, out: Path, threads: int, progress: Progres
         context = reference.hidden_LTD.shape[1] + 1
         runner = LlamaRunner(Loading(path=path, context=context, threads=threads))
         size = runner.facts.model_bytes
-        row = _judged(reference, (kind, _PEER, size), _llama_steps(runner), progress)
-        if kind == FLOAT_TYPE and row.mean_kl > AGREES:
+        row = _judged(reference, (kind, _PEER_ENGINE, size), _llama_steps(runner), progress)
+        if kind == FLOAT_TYPE and row.mean_kl > MAX_FLOAT_KL:
             raise DisagreementError(
                 f"llama.cpp's {FLOAT_TYPE} differs from the model by KL {row.mean_kl:.2e}, more "
-                f"than {AGREES}; its other formats say nothing of quantization then"
+                f"than {MAX_FLOAT_KL}; its other formats say nothing of quantization then"
             )
         yield row
 
@@ -104,10 +103,10 @@ def judge_recipe(
 
 def with_shares(rows: Sequence[Row]) -> list[Row]:
     """The rows, ours with their share of llama.cpp's frontier."""
-    peers = [row.point for row in rows if row.engine == _PEER and row.name != FLOAT_TYPE]
+    peers = [row.point for row in rows if row.engine == _PEER_ENGINE and row.name != FLOAT_TYPE]
     return [
         row
-        if row.engine == _PEER
+        if row.engine == _PEER_ENGINE
         else replace(row, frontier_share=row.mean_kl / frontier_kl(peers, row.weights_bytes))
         for row in rows
     ]

@@ -1,4 +1,4 @@
-"""A results file of the speed benchmark in; a page in Markdown, and its picture, out.
+"""Writes a results file of the speed benchmark as a page in Markdown, with its picture.
 
 Usage: python -m tinyaya.benchmarks.report results.json --out benchmarks/RESULTS.md --plot speed.png
 """
@@ -12,19 +12,20 @@ from typing import Annotated
 import typer
 
 from tinyaya.benchmarks.bars import judge, judged_threads
+from tinyaya.benchmarks.speed.any_file import read_run
 from tinyaya.benchmarks.speed.contender import ANSWER_TOKENS
 from tinyaya.benchmarks.speed.options import LONG_PROMPT, SpeedOptions
 from tinyaya.benchmarks.speed.rows import ContenderRow, Row, Spread, names
-from tinyaya.benchmarks.speed.run_file import Measured, StoreError, load
+from tinyaya.benchmarks.speed.run_file import Measured, StoreError
 from tinyaya.benchmarks.speed.tables import plot_results
 
-_RANDOM_WEIGHTS = (
+_RANDOM_WEIGHTS_NOTE = (
     "**Weights are random**: a synthetic checkpoint of full size, which "
     "`tinyaya.benchmarks.synthetic` writes. Speed and memory do not depend on the values of "
     "weights; the text that such a model writes means nothing, and nothing here says anything of "
     "quality."
 )
-_HOW = f"""\
+_METHOD_TEXT = f"""\
 Every figure is the median of rounds, with quartiles in brackets; n is the number of rounds. A
 round measures each contender once with each number of threads, in a fresh process, in an order
 that the seed shuffles.
@@ -48,7 +49,7 @@ def render(measured: Measured, picture: str | None, *, trained: bool = False) ->
     labels = names(contenders)
     parts = [
         "# Speed and memory",
-        *([] if trained else [_RANDOM_WEIGHTS]),
+        *([] if trained else [_RANDOM_WEIGHTS_NOTE]),
         *(
             [f"![Bars of what follows, whiskers from quartile to quartile]({picture})"]
             * bool(picture)
@@ -66,7 +67,7 @@ def render(measured: Measured, picture: str | None, *, trained: bool = False) ->
         _memory(contenders, labels, measured.options.prompts[0]),
         *_skipped(measured, labels),
         "## How it was measured",
-        _HOW,
+        _METHOD_TEXT,
         "## To repeat it",
         _commands(measured.options, picture),
     ]
@@ -233,7 +234,7 @@ def report(
     Example: python -m tinyaya.benchmarks.report results.json --out RESULTS.md --plot speed.png
     """
     try:
-        measured = load(results)
+        measured = read_run(results)
     except StoreError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error

@@ -1,4 +1,4 @@
-"""A server's address in; out: what many clients at once got, and how its memory went.
+"""Loads a server with many clients at once, and checks what they got and how its memory went.
 
 python -m tinyaya.benchmarks.server_load DIR --clients 32 --seconds 300
 
@@ -12,7 +12,7 @@ import random
 import re
 import signal
 import subprocess
-import sys
+import sysconfig
 import threading
 import time
 from collections import Counter
@@ -25,8 +25,8 @@ import openai
 import typer
 from openai.types.chat import ChatCompletionMessageParam
 
-_LEAVING, _STREAMED = 0.2, 0.5  # shares of the requests
-_WARM = 0.2  # of the time, until memory is judged
+_LEAVING_SHARE, _STREAMED_SHARE = 0.2, 0.5  # shares of the requests
+_WARM_UP_SHARE = 0.2  # of the time, until memory is judged
 
 
 @dataclass(kw_only=True)
@@ -39,7 +39,7 @@ class Load:
     @property
     def growth(self) -> float:
         """Resident memory of the last fifth of the time to the first, once warm; medians."""
-        warm = self.resident_kb[int(len(self.resident_kb) * _WARM) :]
+        warm = self.resident_kb[int(len(self.resident_kb) * _WARM_UP_SHARE) :]
         part = max(1, len(warm) // 5)
         return median(warm[-part:]) / median(warm[:part])
 
@@ -51,16 +51,8 @@ class Load:
 
 def start_server(bundle: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     """Start `tinyaya-export serve` at a free port; its process and address."""
-    command = [
-        sys.executable,
-        "-m",
-        "tinyaya.export.cli.app",
-        "serve",
-        str(bundle),
-        "--port",
-        "0",
-        *options,
-    ]
+    program = Path(sysconfig.get_path("scripts")) / "tinyaya-export"
+    command = [str(program), "serve", str(bundle), "--port", "0", *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     return server, server.stdout.readline().strip()
@@ -107,8 +99,8 @@ def _ask(client: openai.OpenAI, name: str, chance: random.Random) -> str:
         {"role": "user", "content": f"I am client {name}."}
     ]
     model = client.models.list().data[0].id
-    leaving = chance.random() < _LEAVING
-    if not leaving and chance.random() > _STREAMED:
+    leaving = chance.random() < _LEAVING_SHARE
+    if not leaving and chance.random() > _STREAMED_SHARE:
         whole = client.chat.completions.create(
             model=model,
             messages=messages,

@@ -1,4 +1,4 @@
-"""Write a checkpoint of Tiny Aya's exact sizes with reproducible random weights.
+"""Writes a checkpoint of Tiny Aya's exact sizes with reproducible random weights.
 
 It stands in for the real one where speed, memory and export are measured; its text means nothing.
 Usage: python -m tinyaya.benchmarks.synthetic DIR [--tokenizer FOLDER] [--layers N]
@@ -43,7 +43,7 @@ _SHARD_BYTES = 1_500_000_000
 _CHUNK_VALUES = 1 << 24  # generated at a time
 _BF16_BYTES = 2
 # The small model's default system message; Tiny Aya's own is about six times as long.
-_SYSTEM = (
+_SYSTEM_MESSAGE = (
     "You answer in the language of the question, briefly and truthfully. You know seventy "
     "languages and treat them alike. When you do not know, you say so."
 )
@@ -60,7 +60,7 @@ def write_checkpoint(folder: Path, tokenizer: Path, config: dict[str, Any]) -> N
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     for name in _TOKENIZER_FILES:
         text = (tokenizer / name).read_text(encoding="utf-8")
-        text = text.replace(_SYSTEM, " ".join([_SYSTEM] * _SYSTEM_REPEATS))
+        text = text.replace(_SYSTEM_MESSAGE, " ".join([_SYSTEM_MESSAGE] * _SYSTEM_REPEATS))
         (folder / name).write_text(text, encoding="utf-8")
     shapes = tensor_shapes(parse_config(config))
     shards = list(_shards(shapes))

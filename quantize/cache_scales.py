@@ -1,4 +1,4 @@
-"""Ranges of keys and values in, scales of an 8-bit key-value cache out.
+"""Finds scales of an 8-bit key-value cache from the ranges of keys and values.
 
 One scale for each channel of each key-value head, the same at all positions: queries take the keys'
 scales and results the values', so that attention itself reads codes alone.
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_TOP = 127
+_MAX_CODE = 127
 # Text beyond what was measured may go this much further before it is clipped.
-_HEADROOM = 1.5
-_SMALLEST = 2.0**-100
+_HEADROOM_FACTOR = 1.5
+_MIN_SCALE = 2.0**-100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,12 @@ def channel_scales(x_BTKE: Tensor, *, rotary: bool) -> Tensor:
     if rotary:
         pairs_BTKP = x_BTKE.unflatten(-1, (-1, 2)).norm(dim=-1)
         largest_KE = pairs_BTKP.amax((0, 1)).repeat_interleave(2, -1)
-    return (largest_KE * (_HEADROOM / _TOP)).clamp_min(_SMALLEST)
+    return (largest_KE * (_HEADROOM_FACTOR / _MAX_CODE)).clamp_min(_MIN_SCALE)
 
 
 def encode(x_BTKE: Tensor, scales_KE: Tensor) -> Tensor:
     """Codes in int8."""
-    return (x_BTKE / scales_KE).round().clamp(-_TOP, _TOP).to(torch.int8)
+    return (x_BTKE / scales_KE).round().clamp(-_MAX_CODE, _MAX_CODE).to(torch.int8)
 
 
 def decode(codes_BTKE: Tensor, scales_KE: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weights and the inputs that they multiply in; out: codes whose products err least, same formats.
+"""Fits codes to the inputs that weights multiply, so that products err least.
 
 GPTQ (Frantar et al., 2022, arXiv 2210.17323) rounds the inputs of a row one after the other and
 lets those that follow take up each error; least squares then fit the scales to the codes, and
@@ -14,10 +14,10 @@ from tinyaya.quantize.errors import SingularGramError
 from tinyaya.quantize.groupwise import QuantizedWeight, best_scales, check_groups, round_to
 from tinyaya.quantize.precision import Precision
 
-_BLOCK = 128  # columns between two updates of all that follow
-DAMPING = (0.03, 0.1, 1.0)  # shares of the mean diagonal; the first that factorizes
-_RIDGE = 1e-3  # how much fitted scales are held to what they were
-_ROUNDS = 2  # of fitting scales, then codes
+_BLOCK_COLUMNS = 128  # between two updates of all that follow
+DAMPING_SHARES = (0.03, 0.1, 1.0)  # of the mean diagonal; the first that factorizes
+_RIDGE_SHARE = 1e-3  # how much fitted scales are held to what they were
+_REFINING_ROUNDS = 2  # of fitting scales, then codes
 
 
 def quantize_calibrated(
@@ -39,7 +39,7 @@ def quantize_calibrated(
         target_OI = target_OI + torch.cholesky_solve(pull_OI.T, factor_II).T
     scales_OG = best_scales(target_OI, precision, gram_II.diagonal())
     codes_OI = _compensate(target_OI, gram_II, factor_II, scales_OG, precision.bits)
-    for _ in range(_ROUNDS):
+    for _ in range(_REFINING_ROUNDS):
         scales_OG = _fit_scales(target_OI, gram_II, codes_OI, scales_OG)
         codes_OI = _descend(target_OI, gram_II, codes_OI, scales_OG, precision.bits)
     return QuantizedWeight(
@@ -53,7 +53,7 @@ def _factorize(gram_II: Tensor) -> Tensor:
     """Damp `gram_II` in place until it has a Cholesky factor, and return that (lower)."""
     mean = gram_II.diagonal().mean()
     damped = 0.0
-    for share in DAMPING:
+    for share in DAMPING_SHARES:
         gram_II.diagonal().add_(mean * (share - damped))
         damped = share
         factor_II: Tensor
@@ -83,8 +83,8 @@ def _compensate(
     left_OI = target_OI[:, order_I].clone()
     scale_OI = _spread(scales_OG, inputs)[:, order_I]
     codes_OI = torch.empty_like(left_OI)
-    for start in range(0, inputs, _BLOCK):
-        end = min(start + _BLOCK, inputs)
+    for start in range(0, inputs, _BLOCK_COLUMNS):
+        end = min(start + _BLOCK_COLUMNS, inputs)
         block_OI, errors_OI = left_OI[:, start:end], torch.empty_like(left_OI[:, start:end])
         for at in range(end - start):
             j = start + at
@@ -107,7 +107,7 @@ def _fit_scales(target_OI: Tensor, gram_II: Tensor, codes_OI: Tensor, scales_OG:
         seen_OI = codes_OI[:, part] @ gram_II[part]
         products_OGG[:, group] = (seen_OI * codes_OI).unflatten(1, (groups, size)).sum(-1)
         wanted_OG[:, group] = (seen_OI * target_OI).sum(1)
-    ridge_O = _RIDGE * products_OGG.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)
+    ridge_O = _RIDGE_SHARE * products_OGG.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)
     products_OGG.diagonal(dim1=1, dim2=2).add_(ridge_O[:, None])
     fitted_OG, _ = torch.linalg.solve_ex(products_OGG, wanted_OG + ridge_O[:, None] * scales_OG)
     fitted_OG = fitted_OG.bfloat16().float()
@@ -123,8 +123,8 @@ def _descend(
     scale_OI = _spread(scales_OG, inputs)
     codes_OI = codes_OI.clone()
     slope_OI = (target_OI - codes_OI * scale_OI) @ gram_II
-    for start in range(0, inputs, _BLOCK):
-        end = min(start + _BLOCK, inputs)
+    for start in range(0, inputs, _BLOCK_COLUMNS):
+        end = min(start + _BLOCK_COLUMNS, inputs)
         block_OI, moves_OI = slope_OI[:, start:end], torch.empty_like(slope_OI[:, start:end])
         for at in range(end - start):
             j = start + at

@@ -1,4 +1,4 @@
-"""Recipes: which precision each weight gets. What varies is a row of the table RECIPES.
+"""Names the precision of each weight. What varies is a row of the table RECIPES.
 
 A recipe is also a JSON object: see `read_recipe`.
 """
@@ -56,15 +56,15 @@ def _kv(kind: str) -> dict[str, str]:
     return dict.fromkeys(map(str, LayerKind), kind)
 
 
-_ROW8 = Precision(bits=8)
-_KV8 = _kv("int8")
+_INT8 = Precision(bits=8)
+_INT8_CACHES = _kv("int8")
 
 
 def _int4(name: str, group_size: int, finer: Mapping[str, Precision]) -> Recipe:
     return Recipe(
         name=name,
-        weights={"projections": _four(group_size), "tables": _ROW8, **finer},
-        kv=_KV8,
+        weights={"projections": _four(group_size), "tables": _INT8, **finer},
+        kv=_INT8_CACHES,
         calibrated=True,
     )
 
@@ -74,9 +74,9 @@ def _four(group_size: int) -> Precision:
 
 
 # Where bits count most and least, by what single weights lose: docs/decisions.md.
-_WINDOW_8 = {"window.key": _ROW8, "window.value": _ROW8}
-_FIRST_8 = {f"0.{role}": _ROW8 for role in PROJECTIONS}
-_SMALL = {"0.key": _ROW8, "0.value": _ROW8, "0.down": _four(32)} | dict.fromkeys(
+_INT8_WINDOW = {"window.key": _INT8, "window.value": _INT8}
+_INT8_FIRST_LAYER = {f"0.{role}": _INT8 for role in PROJECTIONS}
+_SMALL_PLACES = {"0.key": _INT8, "0.value": _INT8, "0.down": _four(32)} | dict.fromkeys(
     ("output", "global.query", "global.key", "global.value"), _four(256)
 )
 
@@ -84,10 +84,10 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(name="fp32"),
-        Recipe(name="int8", weights={"projections": _ROW8, "tables": _ROW8}, activation_planes=2),
-        _int4("int4-small", 128, _SMALL),
-        _int4("int4", 64, _WINDOW_8 | dict.fromkeys(("query", "output", "down"), _four(32))),
-        _int4("int4-quality", 32, _WINDOW_8 | _FIRST_8),
+        Recipe(name="int8", weights={"projections": _INT8, "tables": _INT8}, activation_planes=2),
+        _int4("int4-small", 128, _SMALL_PLACES),
+        _int4("int4", 64, _INT8_WINDOW | dict.fromkeys(("query", "output", "down"), _four(32))),
+        _int4("int4-quality", 32, _INT8_WINDOW | _INT8_FIRST_LAYER),
     )
 }
 

@@ -1,9 +1,10 @@
-"""bundle -> tokens: open a bundle, feed a session, generate; engines load when first needed."""
+"""Turns a bundle into tokens: open it, feed a session, generate. Engines load when first needed."""
 
 from tinyaya.runtime.bundle import Bundle, open_bundle
 from tinyaya.runtime.chat import Chat
-from tinyaya.runtime.constraint import KINDS, Constraint, Grammars
-from tinyaya.runtime.engines import ENGINES, Engine
+from tinyaya.runtime.constraint import CONSTRAINT_KINDS, Constraint, Grammars
+from tinyaya.runtime.engines import ENGINES
+from tinyaya.runtime.engines.base import Engine
 from tinyaya.runtime.errors import (
     BundleError,
     ChangedFileError,
@@ -41,8 +42,8 @@ from tinyaya.runtime.template import ChatTemplate, Message
 from tinyaya.runtime.tokenizer import TextStream, Tokenizer
 
 __all__ = [
+    "CONSTRAINT_KINDS",
     "ENGINES",
-    "KINDS",
     "Alternative",
     "AnswerOptions",
     "Bundle",

@@ -1,6 +1,5 @@
-"""The folder of a bundle in, a checked Bundle out: every file is the one that was exported."""
+"""Opens the folder of a bundle, after checking that every file is the one that was exported."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +16,17 @@ from tinyaya.runtime.errors import (
     MissingFileError,
 )
 from tinyaya.runtime.manifest import (
-    CHAT_TEMPLATE,
-    MANIFEST,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
+    CHAT_TEMPLATE_FILE,
+    MANIFEST_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
     Manifest,
     read_manifest,
 )
 from tinyaya.runtime.session import Session
 from tinyaya.runtime.template import ChatTemplate, Message, encode_chat
 from tinyaya.runtime.tokenizer import Tokenizer
+from tinyaya.runtime.whole_file import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,23 +43,23 @@ class Bundle:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer; raises BundleError if its file cannot be read."""
-        return Tokenizer(self.folder / TOKENIZER, self.manifest.tokens.bos)
+        return Tokenizer(self.folder / TOKENIZER_FILE, self.manifest.tokens.bos)
 
     @cached_property
     def template(self) -> ChatTemplate:
         """The chat template; raises ChatTemplateError if the bundle has none."""
-        if CHAT_TEMPLATE not in self.manifest.files:
+        if CHAT_TEMPLATE_FILE not in self.manifest.files:
             raise ChatTemplateError(
                 f"{self.folder} has no chat template: its model is not tuned for chat; "
                 "give a text to complete instead"
             )
         try:
-            source = (self.folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
-            config = json.loads((self.folder / TOKENIZER_CONFIG).read_bytes())
+            source = (self.folder / CHAT_TEMPLATE_FILE).read_text(encoding="utf-8")
+            config = json.loads((self.folder / TOKENIZER_CONFIG_FILE).read_bytes())
         except ValueError as error:
             raise BundleError(
-                f"{CHAT_TEMPLATE} or {TOKENIZER_CONFIG} in {self.folder} cannot be read: {error}; "
-                "export the bundle again"
+                f"{CHAT_TEMPLATE_FILE} or {TOKENIZER_CONFIG_FILE} in {self.folder} cannot be read: "
+                f"{error}; export the bundle again"
             ) from error
         return ChatTemplate(source, config)
 
@@ -67,7 +67,7 @@ class Bundle:
     def grammars(self) -> Grammars:
         """What answers can be held to; raises EngineMissingError without llguidance."""
         manifest = self.manifest
-        file, stop = self.folder / TOKENIZER, manifest.tokens.stop
+        file, stop = self.folder / TOKENIZER_FILE, manifest.tokens.stop
         return Grammars(file, manifest.model.vocab_size, stop)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
@@ -101,7 +101,7 @@ def open_bundle(
     Raises BundleError (see `errors`) with what is wrong with the folder.
     """
     folder = Path(path)
-    _locate(folder, MANIFEST)
+    _locate(folder, MANIFEST_FILE)
     manifest = read_manifest(folder)
     if manifest.engine not in ENGINES:
         raise ManifestError(
@@ -115,7 +115,7 @@ def open_bundle(
                 f"{file} has {size_bytes} bytes, its manifest says {entry.bytes}; "
                 "copy the bundle again"
             )
-        if check_hashes and _sha256(file) != entry.sha256:
+        if check_hashes and file_sha256(file) != entry.sha256:
             raise ChangedFileError(
                 f"{file} has another SHA-256 than its manifest says; copy the bundle again"
             )
@@ -132,8 +132,3 @@ def _locate(folder: Path, name: str) -> Path:
             f"{path} is a link to {path.resolve()}, outside the bundle; copy the file itself"
         )
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Messages in, an answer out token by token; what a session already holds is not fed again."""
+"""Answers messages token by token; what a session already holds is not fed again."""
 
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
@@ -52,6 +52,12 @@ class Chat:
             options=options,
             advance=advance,
         )
+        return (yield from self._remembered(question, tokens))
+
+    def _remembered(
+        self, question: Message, tokens: Generator[Token, None, Generation]
+    ) -> Generator[Token, None, Generation]:
+        """Pass tokens on; once there is one, or none is to come, both are part of the messages."""
         parts: list[str] = []
         begun = False
         try:

@@ -1,4 +1,4 @@
-"""A JSON schema, regular expression or grammar in; out: logits without ids that would break it.
+"""Holds an answer to a JSON schema, regular expression or grammar, by masking logits.
 
 The library llguidance does the work. Shape suffixes: V vocabulary.
 """
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
 # Blanks between values could go on for ever; small models do that.
-_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_ONE_LINE_JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 # Kind of constraint -> what makes llguidance's grammar of it.
-KINDS: Mapping[str, Callable[[str], str]] = {
-    "json_schema": lambda text: _library().LLMatcher.grammar_from_json_schema(text, _ONE_LINE),
+CONSTRAINT_KINDS: Mapping[str, Callable[[str], str]] = {
+    "json_schema": lambda text: _library().LLMatcher.grammar_from_json_schema(text, _ONE_LINE_JSON),
     "regex": lambda text: _library().LLMatcher.grammar_from_regex(text),
     "grammar": lambda text: _library().LLMatcher.grammar_from_lark(text),
 }
@@ -41,14 +41,14 @@ class Grammars:
         )
 
     def constraint(self, kind: str, text: str) -> "Constraint":
-        """Hold one answer to `text`, which is of a kind of KINDS.
+        """Hold one answer to `text`, which is of a kind of CONSTRAINT_KINDS.
 
         Raises ConstraintError with what the library says of the text.
         """
         try:
             if kind == "json_schema":
                 json.loads(text)
-            grammar = KINDS[kind](text)
+            grammar = CONSTRAINT_KINDS[kind](text)
             matcher = _library().LLMatcher(self._tokenizer, grammar, log_level=0)
         except (ValueError, RecursionError) as error:
             raise ConstraintError(f"the {_words(kind)} cannot be read: {error}") from error

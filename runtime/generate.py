@@ -1,4 +1,4 @@
-"""A session and a prompt in, tokens out one by one, and a summary at the end."""
+"""Generates tokens one by one from a session and a prompt, with a summary at the end."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +9,7 @@ from tinyaya.runtime.errors import ConstraintError, EmptyPromptError, OptionErro
 from tinyaya.runtime.lookup import Lookup
 from tinyaya.runtime.sampling import Alternative, Logits, Sampler, alternatives, log_scale
 from tinyaya.runtime.session import Session
-from tinyaya.runtime.stop_strings import StopStrings
+from tinyaya.runtime.tokenizer import StopStrings
 
 if TYPE_CHECKING:
     from tinyaya.runtime.constraint import Constraint

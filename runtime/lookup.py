@@ -1,4 +1,4 @@
-"""A session in; its next logits out, several tokens at a step where the text repeats itself.
+"""Steps a session by several tokens at once where the text repeats itself.
 
 What followed the same few tokens earlier is guessed to follow again; one step judges all guesses.
 Greedy tokens are those that single steps give: guesses that the sampler does not choose are taken
@@ -15,13 +15,13 @@ from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.sampling import Logits
 from tinyaya.runtime.session import Session
 
-_LONGEST, _SHORTEST = 3, 2  # ids that have to repeat, before more are guessed
-START = 64  # tokens; what guesses may lose in all is a share of these, or of more once there are
-_SHARE = 0.035
-_FIRST_REST, _LONGEST_REST = 8, 64  # tokens without a guess after guesses that did not pay
-_FEW = 2  # steps of one token to be timed before any guess
-_CLOSE: float = 0.5  # logits nearer than this may change places by the rounding of a larger step
-_MEMORY = 0.8  # of averages, at each new value
+_MAX_MATCH, _MIN_MATCH = 3, 2  # ids that have to repeat, before more are guessed
+START_TOKENS = 64
+_MAX_LOSS_SHARE = 0.035  # of START_TOKENS, or of all tokens once there are more
+_FIRST_REST_TOKENS, _MAX_REST_TOKENS = 8, 64  # without a guess after guesses that did not pay
+_MIN_TIMED_STEPS = 2  # steps of one token to be timed before any guess
+DOUBTFUL_MARGIN: float = 0.5  # logits nearer than this may change places in a larger step
+_AVERAGE_DECAY = 0.8  # of averages, at each new value
 
 
 class Lookup:
@@ -107,14 +107,14 @@ class _Places:
     def add(self, token: int) -> None:
         """Go on; the ids before `token` now lead to it."""
         end = len(self._ids)
-        for length in range(_SHORTEST, _LONGEST + 1):
+        for length in range(_MIN_MATCH, _MAX_MATCH + 1):
             if end >= length:
                 self._after[tuple(self._ids[end - length :])] = end
         self._ids.append(token)
 
     def guess(self, most: int) -> list[int]:
         """Up to `most` ids that followed the last time."""
-        for length in range(_LONGEST, _SHORTEST - 1, -1):
+        for length in range(_MAX_MATCH, _MIN_MATCH - 1, -1):
             place = self._after.get(tuple(self._ids[-length:]))
             if place is not None and most > 0:
                 return self._ids[place : place + most]
@@ -137,7 +137,7 @@ class _Pace:
         self._saved = 0.0  # by a step with guesses, on average
         self._length = 1
         self._tried = self._gained = 0  # guesses of the last step
-        self._resting, self._rest = 0, _FIRST_REST
+        self._resting, self._rest = 0, _FIRST_REST_TOKENS
 
     def token(self) -> None:
         """Note that one more token was taken."""
@@ -155,12 +155,12 @@ class _Pace:
             self._resting -= 1
             return 0
         if self._saved < 0:
-            self._resting, self._rest = self._rest, min(2 * self._rest, _LONGEST_REST)
+            self._resting, self._rest = self._rest, min(2 * self._rest, _MAX_REST_TOKENS)
             self._saved = 0.0  # one more chance after that
             return 0
         if missed or not self._costs.known:  # a step of one token is to be timed
             return 0
-        left = _SHARE * max(self._tokens, START) - self._lost
+        left = _MAX_LOSS_SHARE * max(self._tokens, START_TOKENS) - self._lost
         lengths = range(min(most, self._length), 0, -1)
         return next((count for count in lengths if self._costs.most(1 + count) <= left), 0)
 
@@ -182,12 +182,12 @@ class _Pace:
         missed = self._gained < self._tried
         if self._tried:
             saved = self._lost_before - self._lost
-            self._saved = _MEMORY * self._saved + (1 - _MEMORY) * saved
+            self._saved = _AVERAGE_DECAY * self._saved + (1 - _AVERAGE_DECAY) * saved
             if missed:
                 self._length = max(1, (self._length + self._gained) // 2)
             else:
                 self._length = max(self._length, 2 * self._tried)
-                self._rest = _FIRST_REST
+                self._rest = _FIRST_REST_TOKENS
         self._tried = self._gained = 0
         return missed
 
@@ -202,18 +202,18 @@ class _Costs:
     @property
     def known(self) -> bool:
         """Whether there is a time to compare with."""
-        return self._singles >= _FEW
+        return self._singles >= _MIN_TIMED_STEPS
 
     def note(self, tokens: int, seconds: float) -> float:
         """Remember the time of a step of `tokens`; how many steps of one token it is."""
         if tokens == 1:
             self._singles += 1
-            weight = max(1 / self._singles, 1 - _MEMORY)
+            weight = max(1 / self._singles, 1 - _AVERAGE_DECAY)
             self._single_s += weight * (seconds - self._single_s)
             return seconds / self._single_s
         steps = seconds / self._single_s
         mean = self._steps.get(tokens, steps)
-        self._steps[tokens] = _MEMORY * mean + (1 - _MEMORY) * steps
+        self._steps[tokens] = _AVERAGE_DECAY * mean + (1 - _AVERAGE_DECAY) * steps
         return steps
 
     def most(self, tokens: int) -> float:
@@ -223,4 +223,4 @@ class _Costs:
 
 def _close(logits_V: Logits) -> bool:
     """Whether the likeliest ids are so near each other that rounding could choose."""
-    return int(np.count_nonzero(logits_V > logits_V.max() - np.float32(_CLOSE))) > 1
+    return int(np.count_nonzero(logits_V > logits_V.max() - np.float32(DOUBTFUL_MARGIN))) > 1

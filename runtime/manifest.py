@@ -1,4 +1,4 @@
-"""manifest.json in, a checked Manifest out; FORMAT.md describes what is read here.
+"""Reads and checks manifest.json; FORMAT.md describes what is read here.
 
 The dataclasses are the schema: a field's name is the JSON key, its type what the value must be.
 """
@@ -13,15 +13,15 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tinyaya.runtime.errors import ManifestError, MissingFileError, VersionError
 
-MANIFEST, TOKENIZER, TOKENIZER_CONFIG = "manifest.json", "tokenizer.json", "tokenizer_config.json"
-CHAT_TEMPLATE = "chat_template.jinja"
+MANIFEST_FILE, TOKENIZER_FILE = "manifest.json", "tokenizer.json"
+TOKENIZER_CONFIG_FILE, CHAT_TEMPLATE_FILE = "tokenizer_config.json", "chat_template.jinja"
 FORMAT, FORMAT_VERSION = "tinyaya-bundle", 1
 CACHE_DTYPES = {"float32": 4, "int8": 1}  # bytes of a value
 
 _MOST_SIZE, _MOST_PARAMETERS = 1 << 24, 1 << 48
 
-_SHA256 = re.compile("[0-9a-f]{64}")
-_NOT_IN_A_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
+_SHA256_DIGITS = re.compile("[0-9a-f]{64}")
+_NOT_IN_FILE_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises MissingFileError, ManifestError or VersionError.
     """
-    path = folder / MANIFEST
+    path = folder / MANIFEST_FILE
     try:
         text = path.read_bytes().decode("utf-8")
         raw = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
@@ -239,11 +239,12 @@ def _size_problems(manifest: Manifest) -> Iterator[str]:
 
 def _file_problems(manifest: Manifest) -> Iterator[str]:
     for name, entry in manifest.files.items():
-        if _NOT_IN_A_NAME.search(name) or name.strip(" .") != name or name in ("", MANIFEST):
+        plain = name.strip(" .") == name and not _NOT_IN_FILE_NAMES.search(name)
+        if not plain or name in ("", MANIFEST_FILE):
             yield f"files names {name!r}; expected plain names of files inside the folder"
-        if entry.bytes < 0 or not _SHA256.fullmatch(entry.sha256):
+        if entry.bytes < 0 or not _SHA256_DIGITS.fullmatch(entry.sha256):
             yield f"files[{name!r}] has no size or SHA-256 in 64 lower-case hex digits"
-    for name in (manifest.program, TOKENIZER, TOKENIZER_CONFIG):
+    for name in (manifest.program, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
         if name not in manifest.files:
             yield f"files does not list {name!r}, which a bundle must have"
 

@@ -1,4 +1,4 @@
-"""Logits of one position in, the id of the next token out.
+"""Draws the next token from the logits of one position.
 
 Shape suffixes: V vocabulary, K ids that are left to choose from.
 """
@@ -16,8 +16,8 @@ from tinyaya.runtime.manifest import sampling_problem
 
 Logits = NDArray[np.float32]
 
-_COLUMNS_FOR_EACH = 16
-_FIRST_SORTED = 1024
+_COLUMNS_PER_ID = 16
+_FIRST_SORTED_IDS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ class Sampler:
         if self._top_k:
             return _likeliest(logits_V, self._top_k), 1.0
         total = float(self._weights(logits_V).sum())
-        count, size = _FIRST_SORTED, logits_V.shape[0]
+        count, size = _FIRST_SORTED_IDS, logits_V.shape[0]
         while True:
             ids_K = _likeliest(logits_V, count)
             weights_K = self._weights(logits_V[ids_K])
@@ -207,7 +207,7 @@ def _bound(logits_V: Logits, count: int) -> np.float32:
     Of C columns, `count` have a maximum that reaches the `count`-th best maximum. Maxima are much
     cheaper than a selection from the whole vocabulary.
     """
-    columns = _COLUMNS_FOR_EACH * count
+    columns = _COLUMNS_PER_ID * count
     if columns < logits_V.shape[0]:
         rows = logits_V.shape[0] // columns
         logits_V = logits_V[: rows * columns].reshape(rows, columns).max(0)

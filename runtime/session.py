@@ -1,4 +1,4 @@
-"""Token ids in, logits of the next token out; a session remembers what it was fed.
+"""Feeds token ids to an engine, returns logits of the next token, remembers what it was fed.
 
 Shape suffixes: V vocabulary, T tokens of a step.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from tinyaya.runtime.engines import Engine
+from tinyaya.runtime.engines.base import Engine
 from tinyaya.runtime.errors import (
     EmptyPromptError,
     PromptError,

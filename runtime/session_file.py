@@ -1,4 +1,4 @@
-"""What a session holds in, a file out, and back; a file of another bundle is refused.
+"""Saves what a session holds to a file, and loads it; a file of another bundle is refused.
 
 Magic, the length of a JSON header (8 bytes, little endian), the header, then the caches' arrays
 one after another. The header has a SHA-256 of all that follows it.
@@ -6,7 +6,6 @@ one after another. The header has a SHA-256 of all that follows it.
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyaya.runtime.engines import EngineState, Mark
+from tinyaya.runtime.engines.base import EngineState, Mark
 from tinyaya.runtime.errors import SessionFileError
-from tinyaya.runtime.manifest import Manifest
+from tinyaya.runtime.manifest import CACHE_DTYPES, Manifest
+from tinyaya.runtime.whole_file import whole_file
 
 _MAGIC = b"tinyaya-session-1\n"
 _LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 1 << 26
-_DTYPES = ("float32", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +39,7 @@ def bundle_identity(manifest: Manifest) -> str:
 
 
 def write_session(path: Path, manifest: Manifest, saved: SavedSession) -> None:
-    """Write beside `path`, sync, and rename: a crash leaves the old file or none.
-
-    Raises SessionFileError where that cannot be done.
-    """
+    """Write the file whole or not at all; raises SessionFileError where that cannot be done."""
     caches = [np.ascontiguousarray(cache) for cache in saved.state.caches]
     digest = hashlib.sha256()
     for cache in caches:
@@ -57,17 +53,12 @@ def write_session(path: Path, manifest: Manifest, saved: SavedSession) -> None:
         "sha256": digest.hexdigest(),
     }
     encoded = json.dumps(header).encode()
-    part = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        with part.open("wb") as file:
+        with whole_file(path) as part, part.open("wb") as file:
             file.write(_MAGIC + len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded)
             for cache in caches:
                 file.write(cache.data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise SessionFileError(
             f"{path} cannot be written: {error.strerror}; choose another place"
         ) from error
@@ -137,7 +128,7 @@ def _check_ids(ids: list[Any], mark: Mark, manifest: Manifest) -> None:
 def _arrays(sizes: list[Any], body: memoryview) -> tuple[NDArray[Any], ...]:
     caches, at = [], 0
     for dtype, *shape in sizes:
-        if dtype not in _DTYPES or not all(type(size) is int and size >= 0 for size in shape):
+        if dtype not in CACHE_DTYPES or not all(type(size) is int and size >= 0 for size in shape):
             raise ValueError("its caches have no sizes")
         cache = np.frombuffer(body, dtype, prod(shape), at).reshape(shape)
         caches.append(cache)

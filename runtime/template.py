@@ -1,4 +1,4 @@
-"""Chat messages in, the prompt's text out, rendered in a sandbox as transformers does."""
+"""Renders chat messages to the prompt's text in a sandbox, as transformers does."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from tinyaya.runtime.errors import ChatTemplateError
 from tinyaya.runtime.tokenizer import Tokenizer
 
-_CUT = "\ufdd0cut\ufdd0"  # noncharacters, which no text holds
+_CUT_MARK = "\ufdd0cut\ufdd0"  # noncharacters, which no text holds
 
 Message = Mapping[str, Any]
 
@@ -85,7 +85,7 @@ def encode_chat(
     A special token's text in a message is cut within, and the parts are encoded apart.
     """
     shielded = [_shielded(message, tokenizer.special) for message in messages]
-    first, *rest = template.render(shielded).split(_CUT)
+    first, *rest = template.render(shielded).split(_CUT_MARK)
     ids = tokenizer.encode(first)
     while ids[1:2] == ids[:1]:  # a template that writes what the tokenizer adds
         del ids[0]
@@ -99,7 +99,7 @@ def _shielded(message: Message, special: Sequence[str]) -> Message:
         raise ChatTemplateError(
             "a message has no text; expected an object with 'role' and 'content', both texts"
         )
-    content = message["content"].replace(_CUT, "")
+    content = message["content"].replace(_CUT_MARK, "")
     for text in special:
-        content = content.replace(text, f"{text[:1]}{_CUT}{text[1:]}")
+        content = content.replace(text, f"{text[:1]}{_CUT_MARK}{text[1:]}")
     return {**message, "content": content}

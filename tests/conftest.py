@@ -1,15 +1,20 @@
-"""Bundles and models that several tests share; each is made once a session."""
+"""Bundles and models that several tests share."""
 
+import json
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from tinyaya.export.options import CalibrationOptions, ExportOptions
-from tinyaya.export.pipeline import ExportedBundle, export_bundle
+from tests import store
+from tinyaya.export.backends import BACKENDS
+from tinyaya.export.options import CalibrationOptions
+from tinyaya.export.pipeline import ExportedBundle
+from tinyaya.export.proof.parity import Parity
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.runtime.native.build import TARGETS, build_folder
 
@@ -25,26 +30,44 @@ def nano() -> Checkpoint:
     return open_checkpoint(NANO)
 
 
-@pytest.fixture(scope="session")
-def calibration(tmp_path_factory: pytest.TempPathFactory) -> CalibrationOptions:
-    """Little text, fitted to once: its folder is for the recipe int4."""
-    return CalibrationOptions(tokens=4096, work=tmp_path_factory.mktemp("calibration"))
+@pytest.fixture(scope="session", autouse=True)
+def bundles_stay() -> Iterator[None]:
+    """Tests share bundles: one that changes a file must do so in a copy."""
+    yield
+    store.check_taken()
 
 
 @pytest.fixture(scope="session")
-def exported(
-    tmp_path_factory: pytest.TempPathFactory, calibration: CalibrationOptions
-) -> Mapping[str, list[ExportedBundle]]:
+def calibration() -> CalibrationOptions:
+    """What the recipe int4 was fitted to; its folder holds the finished work."""
+    (folder,) = store.take("int4")
+    return replace(store.NAMED["int4"].calibration, work=folder / store.CALIBRATION)
+
+
+class Exported(Mapping[str, list[ExportedBundle]]):
+    """Recipe -> both engines' bundles of nano; taken from the store when they are asked for."""
+
+    def __getitem__(self, recipe: str) -> list[ExportedBundle]:
+        (folder,) = store.take(recipe)
+        return [_exported(backend, folder / backend) for backend in BACKENDS]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(EXPORTED)
+
+    def __len__(self) -> int:
+        return len(EXPORTED)
+
+
+def _exported(backend: str, path: Path) -> ExportedBundle:
+    found = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["parity"]
+    parity = Parity(**{field.name: found[field.name] for field in fields(Parity)})
+    return ExportedBundle(backend=backend, path=path, parity=parity)
+
+
+@pytest.fixture(scope="session")
+def exported() -> Mapping[str, list[ExportedBundle]]:
     """Recipe -> both engines' bundles of nano, context 1024, chunk 64, verified."""
-    folder = tmp_path_factory.mktemp("bundles")
-    return {
-        recipe: export_bundle(
-            NANO,
-            folder / recipe,
-            ExportOptions(backend="both", recipe=recipe, chunk=64, calibration=calibration),
-        )
-        for recipe in EXPORTED
-    }
+    return Exported()
 
 
 @pytest.fixture(scope="session")

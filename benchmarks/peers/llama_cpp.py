@@ -1,4 +1,4 @@
-"""llama.cpp on the same weights: a checkpoint in, a quantized GGUF out; a GGUF in, a runner out.
+"""Runs llama.cpp on the same weights: quantizes a checkpoint to a GGUF, and feeds one.
 
 Usage: python -m tinyaya.benchmarks.peers.llama_cpp SRC OUT.gguf --type Q4_0
 Shape suffixes: V vocabulary.
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tinyaya.benchmarks.speed.runner import Loading, Runner
 from tinyaya.runtime import OptionError, ProgramError
 from tinyaya.runtime.facts import Facts, KvLayer
+from tinyaya.runtime.whole_file import whole_file
 
 # llama.cpp's own formats; those of FLOAT_TYPES in `gguf_file` are written without it.
 QUANTIZED_TYPES: Mapping[str, int] = {
@@ -28,10 +29,10 @@ QUANTIZED_TYPES: Mapping[str, int] = {
     "Q5_K_M": llama_cpp.LLAMA_FTYPE_MOSTLY_Q5_K_M,
     "Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
 }
-_BATCH = 512
+_BATCH_TOKENS = 512
 _GLOBAL_EVERY = 4  # in cohere2, as llama.cpp has it
-_CACHE_BYTES = 2  # float16, its default
-_VALUE_CHARS = 64
+_CACHE_VALUE_BYTES = 2  # float16, its default
+_MAX_TEXT_BYTES = 64
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -59,7 +60,7 @@ class LlamaRunner:
             raise ProgramError(f"llama.cpp does not load {path}; expected a GGUF of its version")
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = loading.context or llama_cpp.llama_model_n_ctx_train(self._model)
-        params.n_batch = params.n_ubatch = _BATCH
+        params.n_batch = params.n_ubatch = _BATCH_TOKENS
         params.n_threads = params.n_threads_batch = threads
         params.swa_full = False
         self._context = llama_cpp.llama_init_from_model(self._model, params)
@@ -77,7 +78,7 @@ class LlamaRunner:
         size = llama_cpp.llama_model_size(model)
         window = llama_cpp.llama_model_n_swa(model)
         head_dim = int(self._metadata("cohere2.attention.key_length"))
-        position = 2 * llama_cpp.llama_model_n_head_kv(model) * head_dim * _CACHE_BYTES
+        position = 2 * llama_cpp.llama_model_n_head_kv(model) * head_dim * _CACHE_VALUE_BYTES
         return Facts(
             engine="llama.cpp",
             label=f"llama.cpp {self._kind()}",
@@ -87,7 +88,7 @@ class LlamaRunner:
             context=llama_cpp.llama_n_ctx(self._context),
             weights_read_bytes=size,
             model_type=f"cohere2 {self._kind()}",
-            chunk=_BATCH,
+            chunk=_BATCH_TOKENS,
             kv_type="f16",
             layers=tuple(
                 KvLayer(
@@ -101,8 +102,8 @@ class LlamaRunner:
         """As `Runner.feed`."""
         if position == 0:
             llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), 0)
-        for start in range(0, len(ids), _BATCH):
-            part = ids[start : start + _BATCH]
+        for start in range(0, len(ids), _BATCH_TOKENS):
+            part = ids[start : start + _BATCH_TOKENS]
             self._decode(part, position + start, last=start + len(part) == len(ids))
         logits = llama_cpp.llama_get_logits_ith(self._context, -1)
         logits_V: NDArray[np.float32] = np.ctypeslib.as_array(logits, (self._vocab_size,)).copy()
@@ -147,15 +148,12 @@ class LlamaRunner:
         llama_cpp.llama_set_n_threads(self._context, threads, len(os.sched_getaffinity(0)))
         self.feed(ids[done:], done)
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
-        unfinished = kept.with_name(f"{kept.name}.unfinished")
         kept.parent.mkdir(parents=True, exist_ok=True)
         tokens = (llama_cpp.llama_token * 0)()
         save = llama_cpp.llama_state_seq_save_file
-        if not save(self._context, str(unfinished).encode(), 0, tokens, 0):
-            raise ProgramError(
-                f"llama.cpp does not write its state to {unfinished}; is there room?"
-            )
-        unfinished.replace(kept)
+        with whole_file(kept) as part:
+            if not save(self._context, str(part).encode(), 0, tokens, 0):
+                raise ProgramError(f"llama.cpp does not write its state to {part}; is there room?")
 
     def _restore(self, kept: Path) -> None:
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), 0)
@@ -170,8 +168,8 @@ class LlamaRunner:
         found = self._find_metadata("general.file_type")
         if found in names:
             return names[found]
-        text = ctypes.create_string_buffer(_VALUE_CHARS)
-        llama_cpp.llama_model_desc(self._model, text, _VALUE_CHARS)
+        text = ctypes.create_string_buffer(_MAX_TEXT_BYTES)
+        llama_cpp.llama_model_desc(self._model, text, _MAX_TEXT_BYTES)
         return text.value.decode().split()[-1]
 
     def _metadata(self, key: str) -> str:
@@ -181,9 +179,9 @@ class LlamaRunner:
         return value
 
     def _find_metadata(self, key: str) -> str | None:
-        value = ctypes.create_string_buffer(_VALUE_CHARS)
+        value = ctypes.create_string_buffer(_MAX_TEXT_BYTES)
         find: Any = llama_cpp.llama_model_meta_val_str
-        missing = find(self._model, key.encode(), value, _VALUE_CHARS) < 0
+        missing = find(self._model, key.encode(), value, _MAX_TEXT_BYTES) < 0
         return None if missing else value.value.decode()
 
 

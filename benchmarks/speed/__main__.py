@@ -1,4 +1,4 @@
-"""Bundles and peers' files in; their speed and memory, measured side by side, out.
+"""Measures the speed and memory of bundles and of peers' files side by side.
 
 As `tinyaya-export bench`, whose rounds these are, and against files of other programs.
 Usage: python -m tinyaya.benchmarks.speed --bundle DIR [--peer GGUF] --out results.json
@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
+from tinyaya.benchmarks.speed.any_file import read_results
 from tinyaya.benchmarks.speed.conditions.topology import choose_cpus
 from tinyaya.benchmarks.speed.measure import Keeping, begin, measure_speed
 from tinyaya.benchmarks.speed.options import SpeedOptions, numbers
 from tinyaya.benchmarks.speed.places.local import Here
-from tinyaya.benchmarks.speed.tables import plot_results, print_results
+from tinyaya.benchmarks.speed.tables import plot_results, print_files, print_memory
 from tinyaya.export.system.progress_bar import shown_progress
 from tinyaya.runtime.errors import TinyAyaError
 
@@ -68,7 +69,9 @@ def speed(  # noqa: PLR0913  one argument an option
     except TinyAyaError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
-    print_results(measured)
+    results = read_results(out)
+    print_files([results])
+    print_memory(results)
     if plot:
         plot_results(measured, plot)
 

@@ -1,20 +1,26 @@
-"""Results files of any machine in, llama-bench's own too; what a comparison shows of each out."""
+"""Reads results files of any machine, llama-bench's own too."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tinyaya.benchmarks.speed.conditions.watch import LogRow
 from tinyaya.benchmarks.speed.rows import LanguageRow, Row, spread
-from tinyaya.benchmarks.speed.run_file import FORMAT, FORMAT_VERSION
-from tinyaya.runtime.errors import BenchError
+from tinyaya.benchmarks.speed.run_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    Measured,
+    StoreError,
+    parse_measured,
+)
 
-_COLUMNS = tuple(field.name for field in fields(Row))
-_LISTS = ("samples_ns", "samples_ts")  # llama-bench has them in JSON alone
+_ROW_COLUMNS = tuple(field.name for field in fields(Row))
+_LIST_COLUMNS = ("samples_ns", "samples_ts")  # llama-bench has them in JSON alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +34,17 @@ class Timeline:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFile:
-    """One file; machine: as its JSON has it. rows: of `Row`'s columns, those that it has."""
+    """One file, as its JSON has it; rows: of `Row`'s columns, those that it has.
+
+    contenders: what is measured once a round, as of `ContenderRow`. skipped: path -> test -> why.
+    """
 
     name: str
     machine: Mapping[str, Any]
     complete: bool
     rows: tuple[Mapping[str, Any], ...]
+    contenders: tuple[Mapping[str, Any], ...] = ()
+    skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     languages: tuple[LanguageRow, ...] = ()
     timelines: tuple[Timeline, ...] = ()
 
@@ -44,22 +55,38 @@ class ResultFile:
 
 
 def read_results(path: Path) -> ResultFile:
-    """Raises BenchError for anything but the results of a benchmark."""
-    try:
+    """What a file holds to show; raises StoreError for no results of a benchmark."""
+    with _explained(path):
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return _llama_bench(path, raw) if isinstance(raw, list) else _ours(path, raw)
+        return _llama_bench(path, raw) if isinstance(raw, list) else _ours(path, _formatted(raw))
+
+
+def read_run(path: Path) -> Measured:
+    """The run that `save` wrote, to go on with or to report; raises StoreError."""
+    with _explained(path):
+        return parse_measured(_formatted(json.loads(path.read_text(encoding="utf-8"))))
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error.strerror}); expected results") from error
+        raise StoreError(f"{path} cannot be read ({error.strerror}); expected results") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BenchError(
+        raise StoreError(
             f"{path} does not hold results of a benchmark ({error!r}); expected a file that "
             "`tinyaya-export bench --out` or `llama-bench -o json` wrote"
         ) from error
 
 
-def _ours(path: Path, raw: Mapping[str, Any]) -> ResultFile:
+def _formatted(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     if raw["format"] != FORMAT or raw["format_version"] != FORMAT_VERSION:
         raise ValueError(f"format {raw['format']!r} {raw['format_version']!r}")
+    return raw
+
+
+def _ours(path: Path, raw: Mapping[str, Any]) -> ResultFile:
     samples = raw.get("samples", ())
     labels = {row["model_filename"]: row["label"] for row in raw["results"]}
     return ResultFile(
@@ -67,6 +94,8 @@ def _ours(path: Path, raw: Mapping[str, Any]) -> ResultFile:
         machine=raw["machine"],
         complete=bool(raw["complete"]),
         rows=tuple(map(_checked, raw["results"])),
+        contenders=tuple(map(dict, raw.get("contenders", ()))),
+        skipped={path: dict(whys) for path, whys in raw.get("skipped", {}).items()},
         languages=tuple(LanguageRow(**row) for row in raw["languages"]),
         timelines=tuple(
             Timeline(
@@ -119,7 +148,7 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def write_csv(path: Path, files: Iterable[ResultFile]) -> None:
     """A line a test and contender: the machine, then the columns of `Row`, lists left out."""
     text = io.StringIO()
-    columns = [name for name in _COLUMNS if name not in _LISTS]
+    columns = [name for name in _ROW_COLUMNS if name not in _LIST_COLUMNS]
     table = csv.writer(text)
     table.writerow(["machine", *columns])
     for file in files:

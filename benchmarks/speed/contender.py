@@ -1,4 +1,4 @@
-"""One contender, measured once in a fresh process: a Job as JSON in, a Sample as JSON out.
+"""Measures one contender once in a fresh process: a Job as JSON in, a Sample as JSON out.
 
 Usage: python -m tinyaya.benchmarks.speed.contender JOB; `places.local` starts it. The order is
 fixed: imports, load, first prompt cold (time to first token), a short answer (then memory),
@@ -20,7 +20,8 @@ import numpy as np
 
 from tinyaya.benchmarks.speed.conditions.memory import Memory, populate_memory, read_memory
 from tinyaya.benchmarks.speed.conditions.watch import Conditions, Span, parse_conditions
-from tinyaya.benchmarks.speed.runner import Loading, Runner, find_prepare
+from tinyaya.benchmarks.speed.runner import Loading, Runner
+from tinyaya.benchmarks.speed.runners import find_prepare
 from tinyaya.runtime.facts import Facts, KvLayer
 
 ANSWER_TOKENS = 64  # generated before memory is read

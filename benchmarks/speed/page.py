@@ -1,18 +1,16 @@
-"""Results files of machines in; one HTML page that stands alone and compares them out."""
+"""Compares results files of machines on one HTML page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
-
 from tinyaya.benchmarks.speed.any_file import ResultFile, Timeline
 from tinyaya.benchmarks.speed.conditions.watch import LogRow
+from tinyaya.export.pages.render import render
 
 _COLOURS = ("#2f6fd0", "#d9772b", "#2f9e6b", "#a04fc4", "#c63d5b", "#8a7a1f", "#1d95a8", "#6b6f76")
-_WIDTH, _HEIGHT = 640, 110  # of a timeline, in its own units
+_PLOT_WIDTH, _PLOT_HEIGHT = 640, 110  # of a timeline, in its own units
 _GIGA = 1e9
 
 
@@ -53,21 +51,17 @@ class _Plot:
 
 def render_comparison(found: Sequence[ResultFile]) -> str:
     """The page of at least one file."""
-    template = (files("tinyaya.benchmarks.speed") / "page.html").read_text("utf-8")
     colours = [_COLOURS[index % len(_COLOURS)] for index in range(len(found))]
     columns = _language_columns(found, colours)
-    return (
-        Environment(autoescape=True)
-        .from_string(template)
-        .render(
-            files=list(zip(found, colours, strict=True)),
-            charts=list(_charts(found, colours)),
-            columns=columns,
-            languages=_language_table(found, columns),
-            plots=[plot for file in found if (plot := _plot(file))],
-            width=_WIDTH,
-            height=_HEIGHT,
-        )
+    return render(
+        "tinyaya.benchmarks.speed",
+        files=list(zip(found, colours, strict=True)),
+        charts=list(_charts(found, colours)),
+        columns=columns,
+        languages=_language_table(found, columns),
+        plots=[plot for file in found if (plot := _plot(file))],
+        width=_PLOT_WIDTH,
+        height=_PLOT_HEIGHT,
     )
 
 
@@ -172,12 +166,12 @@ def _plot(file: ResultFile) -> _Plot | None:
         start += max((row.at_s for row in timeline.rows), default=0.0)
     if not rows or not start:
         return None
-    lines = tuple(line for kind in _KINDS if (line := _line(kind, rows, start)))
+    lines = tuple(line for kind in _PLOTTED_QUANTITIES if (line := _line(kind, rows, start)))
     return _Plot(
         machine=file.title,
         seconds=start,
         lines=lines,
-        breaks=tuple(round(_WIDTH * at / start, 1) for at in breaks[1:]),
+        breaks=tuple(round(_PLOT_WIDTH * at / start, 1) for at in breaks[1:]),
         reasons=_reasons(file.timelines),
     )
 
@@ -186,7 +180,7 @@ def _reasons(timelines: Sequence[Timeline]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reason for one in timelines for reason in one.reasons))
 
 
-_KINDS = (
+_PLOTTED_QUANTITIES = (
     ("frequency", "hz", _GIGA, "GHz"),
     ("temperature", "celsius", 1.0, "°C"),
     ("power", "watts", 1.0, "W"),
@@ -207,8 +201,9 @@ def _line(
     low, high = min(value for _, value in values), max(value for _, value in values)
     base = 0.0 if attribute == "hz" else low  # a frequency is seen as a share of the highest
     room = (high - base) or 1.0
+    height = _PLOT_HEIGHT - 16
     points = " ".join(
-        f"{_WIDTH * at / seconds:.1f},{_HEIGHT - 8 - (_HEIGHT - 16) * (value - base) / room:.1f}"
+        f"{_PLOT_WIDTH * at / seconds:.1f},{height + 8 - height * (value - base) / room:.1f}"
         for at, value in values
     )
     return _Line(

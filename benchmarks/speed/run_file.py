@@ -1,9 +1,10 @@
-"""Samples in, a results file out; a results file in, the same again, to report or to resume."""
+"""Keeps what a run has measured so far, and writes it to a results file after each process."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tinyaya.benchmarks.speed.conditions.machine import Machine, parse_machine
 from tinyaya.benchmarks.speed.contender import Sample, parse_sample
@@ -20,11 +21,9 @@ from tinyaya.benchmarks.speed.rows import (
 )
 from tinyaya.runtime.errors import BenchError
 from tinyaya.runtime.facts import Density, parse_density
+from tinyaya.runtime.whole_file import write_whole
 
 FORMAT, FORMAT_VERSION = "tinyaya-bench", 1
-
-
-_SAME_MACHINE = ("name", "cpu", "cores", "memory_bytes", "system", "versions", "clusters")
 
 
 class StoreError(BenchError):
@@ -85,7 +84,7 @@ class Measured:
 
 
 def save(measured: Measured, path: Path) -> None:
-    """Write all at once: a reader, or a run that was killed, finds the old file or the new one."""
+    """Write it whole: a reader, or a run that was killed, finds the old file or the new one."""
     raw = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -101,50 +100,16 @@ def save(measured: Measured, path: Path) -> None:
         },
         "samples": [asdict(sample) for sample in measured.samples],
     }
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, json.dumps(raw, indent=1) + "\n")
 
 
-def load(path: Path) -> Measured:
-    """Read what `save` wrote; raises StoreError."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return Measured(
-            options=parse_options(raw["options"]),
-            machine=parse_machine(raw["machine"]),
-            samples=tuple(parse_sample(sample) for sample in raw["samples"]),
-            densities={
-                bundle: tuple(map(parse_density, found))
-                for bundle, found in raw["densities"].items()
-            },
-        )
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}); expected results") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} does not hold results of this version: {error}; measure again"
-        ) from error
-
-
-def continued(path: Path, options: SpeedOptions, machine: Machine) -> Measured:
-    """What was measured so far, if with the same options on the same machine; else StoreError.
-
-    Bandwidths and the temperature at rest are those of when the run began.
-    """
-    found = load(path)
-    old, new = found.options.as_json(), options.as_json()
-    if differ := [name for name in new if old[name] != new[name]]:
-        raise StoreError(_other(path, differ[0], old[differ[0]], new[differ[0]]))
-    was, now = asdict(found.machine), asdict(machine)
-    for name in _SAME_MACHINE:
-        if was[name] != now[name]:
-            raise StoreError(_other(path, name, was[name], now[name]))
-    return found
-
-
-def _other(path: Path, name: str, was: object, now: object) -> str:
-    return (
-        f"{path} was begun with {name} {was}, this run has {now}; "
-        "give the same, or begin a new run without --resume"
+def parse_measured(raw: Mapping[str, Any]) -> Measured:
+    """The Measured that `save` wrote as `raw`."""
+    return Measured(
+        options=parse_options(raw["options"]),
+        machine=parse_machine(raw["machine"]),
+        samples=tuple(parse_sample(sample) for sample in raw["samples"]),
+        densities={
+            bundle: tuple(map(parse_density, found)) for bundle, found in raw["densities"].items()
+        },
     )

@@ -1,21 +1,21 @@
-"""A contender's file or folder in, a Runner out: ids at a position in, logits of the last out.
+"""Runs a bundle as a contender: ids at a position in, logits of the last out.
 
 Neither side loads a tokenizer: what is compared is programs, weights and caches. Nothing here
 imports torch, so that the memory of a process is that of its contender.
 Shape suffixes: V vocabulary.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyaya.runtime import EngineMissingError, Manifest, open_bundle
-from tinyaya.runtime.engines import Engine, load_engine
+from tinyaya.runtime import Manifest, open_bundle
+from tinyaya.runtime.engines import load_engine
+from tinyaya.runtime.engines.base import Engine
 from tinyaya.runtime.facts import Facts, bundle_facts
 
 
@@ -89,35 +89,3 @@ def prepare_bundle(loading: Loading) -> Callable[[], Runner]:
     return lambda: BundleRunner(
         engine(loading.path, manifest, loading.threads), manifest, loading.engine
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunnerSource:
-    """Where a `Prepare` is."""
-
-    module: str
-    name: str
-
-
-Prepare = Callable[[Loading], Callable[[], Runner]]
-
-# A row may name a package above this one: it is imported only when somebody asks for it.
-RUNNERS: Mapping[str, RunnerSource] = {
-    "bundle": RunnerSource(module="tinyaya.benchmarks.speed.runner", name="prepare_bundle"),
-    "llama.cpp": RunnerSource(module="tinyaya.benchmarks.peers.llama_cpp", name="prepare_llama"),
-}
-
-
-def find_prepare(kind: str) -> Prepare:
-    """Import a function of the table; given a Loading, it returns one that loads.
-
-    Raises EngineMissingError if its package is not installed.
-    """
-    source = RUNNERS[kind]
-    try:
-        prepare: Prepare = getattr(import_module(source.module), source.name)
-    except ModuleNotFoundError as error:
-        raise EngineMissingError(
-            f"{kind} is not installed ({error}); pip install 'tinyaya-export[bench]'"
-        ) from error
-    return prepare

@@ -1,8 +1,8 @@
-"""Measurements in; tables on the terminal, or bars with quartile whiskers in a PNG, out."""
+"""Prints results as tables, and draws them as bars with quartile whiskers."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +17,16 @@ from tinyaya.benchmarks.speed.run_file import Measured
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_WIDTH = 120  # of what is not a terminal
+_WIDTH_WITHOUT_TERMINAL = 120  # of what is not a terminal
 _PANEL_WIDTH_IN, _PANEL_HEIGHT_IN = 5.0, 3.4
 _GROUP_WIDTH = 0.84  # of the space between two tests
 
 
-def print_results(measured: Measured) -> None:
-    """Print rates, then load times and memory, then what was skipped; MB are 10^6 bytes."""
-    console = _console()
-    console.print(_machine_line(asdict(measured.machine)), highlight=False, markup=False)
-    console.print(_rates([asdict(row) for row in measured.rows()]))
-    console.print(_memory(measured.contenders()))
-    _print_skipped(console, measured.skipped())
-
-
 def print_files(files: Sequence[ResultFile]) -> None:
-    """Print each file's machine, rates, characters a second of some languages, and warnings."""
+    """Print each file's machine, rates, characters a second of some languages, and warnings.
+
+    MB are 10^6 bytes.
+    """
     console = _console()
     for file in files:
         console.print(_machine_line(file.machine), highlight=False, markup=False)
@@ -42,7 +36,7 @@ def print_files(files: Sequence[ResultFile]) -> None:
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _WIDTH)
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
 
 
 def _machine_line(machine: Mapping[str, Any]) -> str:
@@ -54,12 +48,6 @@ def _machine_line(machine: Mapping[str, Any]) -> str:
     sizes = [cores and f"{cores} cores", memory and f"{memory / 1e9:.1f} GB"]
     names = [machine.get("name"), machine.get("cpu"), *sizes]
     return ", ".join([str(name) for name in names if name] + reads)
-
-
-def _print_skipped(console: Console, skipped: Mapping[str, Mapping[str, str]]) -> None:
-    for path, reasons in skipped.items():
-        for test, reason in reasons.items():
-            console.print(f"skipped  {path}, {test}: {reason}", markup=False, highlight=False)
 
 
 def _language_lines(file: ResultFile) -> Iterator[str]:
@@ -82,6 +70,8 @@ def _language_lines(file: ResultFile) -> Iterator[str]:
 def _warnings(file: ResultFile) -> Iterator[str]:
     if not file.complete:
         yield f"unfinished: {file.name} does not hold all rounds; --resume goes on"
+    for path, whys in file.skipped.items():
+        yield from (f"skipped: {test} of {path}, which {why}" for test, why in whys.items())
     reasons = dict.fromkeys(reason for one in file.timelines for reason in one.reasons)
     for reason in reasons:
         yield f"throttled: {reason}"
@@ -203,22 +193,25 @@ def _figure(value: float | None, form: str, unit: float = 1.0) -> str:
     return "" if value is None else form.format(value / unit)
 
 
-def _memory(contenders: Sequence[ContenderRow]) -> Table:
+def print_memory(file: ResultFile) -> None:
+    """Print load times and memory of each contender."""
+    _console().print(_memory(file.contenders))
+
+
+def _memory(contenders: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("model", overflow="fold")
     columns = ("threads", "MB", "load\nms", "1st token\nms, cold", "Rss\nMB", "of it\nimports")
     for column in (*columns, "Pss\nMB", "dirty\nMB"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in contenders:
+        sizes = ("rss_bytes", "imports_rss_bytes", "pss_bytes", "private_dirty_bytes")
         table.add_row(
-            short_name(row.model_filename),
-            str(row.n_threads),
-            f"{row.model_size / 1e6:.1f}",
-            f"{row.load_ms.median:.0f}",
-            f"{row.ttft_ms.median:.0f}",
-            f"{row.rss_bytes.median / 1e6:.0f}",
-            f"{row.imports_rss_bytes.median / 1e6:.0f}",
-            f"{row.pss_bytes.median / 1e6:.0f}",
-            f"{row.private_dirty_bytes.median / 1e6:.0f}",
+            short_name(row["model_filename"]),
+            str(row["n_threads"]),
+            f"{row['model_size'] / 1e6:.1f}",
+            f"{row['load_ms']['median']:.0f}",
+            f"{row['ttft_ms']['median']:.0f}",
+            *(f"{row[name]['median'] / 1e6:.0f}" for name in sizes),
         )
     return table

@@ -1,4 +1,4 @@
-"""Atomic publication: a bundle grows beside its target and is renamed when it is whole.
+"""Publishes a bundle whole: it grows beside its target and is renamed when all of it is there.
 
 Killed at any moment, the target is the old bundle or absent.
 """
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinyaya.export.errors import TargetError
+from tinyaya.runtime.whole_file import is_leftover
 
 MANIFEST_FILE = "manifest.json"
 _NO_ROOM = {
@@ -67,8 +68,7 @@ def _clear_leftovers(target: Path) -> None:
     """Remove what exports to `target` left that were killed."""
     for kind in ("partial", "old"):
         for path in target.parent.glob(f".{target.name}.{kind}-*"):
-            process = path.name.rpartition("-")[2]
-            if process == str(os.getpid()) or not Path("/proc", process).exists():
+            if path.name.endswith(f"-{os.getpid()}") or is_leftover(path):
                 shutil.rmtree(path, ignore_errors=True)
 
 

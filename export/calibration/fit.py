@@ -1,4 +1,4 @@
-"""checkpoint, recipe and calibration text -> fitted weights of the layers, one layer at a time.
+"""Fits the weights of the layers to calibration text, one layer at a time.
 
 Two streams of hidden states run through the layers: the model's own, and that of the weights
 fitted so far, whose inputs a layer will really see. Each projection is fitted to give the first
@@ -27,11 +27,11 @@ from tinyaya.quantize.recipe import Recipe
 from tinyaya.quantize.roles import place_of
 
 _ATTENTION, _MLP = "self_attn", "mlp"
-INPUTS = tuple(f"{_ATTENTION}.{x}_proj" for x in "qkv") + tuple(
+INPUT_PROJECTIONS = tuple(f"{_ATTENTION}.{x}_proj" for x in "qkv") + tuple(
     f"{_MLP}.{x}_proj" for x in ("gate", "up")
 )
-OUTPUT, DOWN = f"{_ATTENTION}.o_proj", f"{_MLP}.down_proj"
-_MADE_UP = 0.75  # share of earlier losses; all of it would fit the calibration text too well
+OUTPUT_PROJECTION, DOWN_PROJECTION = f"{_ATTENTION}.o_proj", f"{_MLP}.down_proj"
+_MADE_UP_SHARE = 0.75  # share of earlier losses; all of it would fit the calibration text too well
 
 
 class LayerMath:
@@ -39,7 +39,10 @@ class LayerMath:
 
     def __init__(self, checkpoint: Checkpoint, index: int) -> None:
         config, prefix = checkpoint.config, f"model.layers.{index}."
-        self.names = {name: f"{prefix}{name}.weight" for name in (*INPUTS, OUTPUT, DOWN)}
+        self.names = {
+            name: f"{prefix}{name}.weight"
+            for name in (*INPUT_PROJECTIONS, OUTPUT_PROJECTION, DOWN_PROJECTION)
+        }
         self.exact = {name: checkpoint.read(full) for name, full in self.names.items()}
         norm_D = checkpoint.read(f"{prefix}input_layernorm.weight")
         self.norm = LayerNorm(norm_D, config.norm_eps)
@@ -57,18 +60,18 @@ class LayerMath:
     def inner(self, hidden_TD: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         """What output and down multiply, side by side: inner_TI."""
         normed_TD = self.norm(hidden_TD)
-        q, k, v, gate, up = (F.linear(normed_TD, weights[name])[None] for name in INPUTS)
+        q, k, v, gate, up = (F.linear(normed_TD, weights[name])[None] for name in INPUT_PROJECTIONS)
         y = self.attention(self.query_norm(q), self.key_norm(k), v, None)
         return torch.cat([y, F.silu(gate) * up], -1)[0]
 
     def outer(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Output and down side by side: outer_OI."""
-        return torch.cat([weights[OUTPUT], weights[DOWN]], 1)
+        return torch.cat([weights[OUTPUT_PROJECTION], weights[DOWN_PROJECTION]], 1)
 
     @property
     def parts(self) -> tuple[slice, slice]:
         """Where output's and down's inputs are in `inner`."""
-        middle = self.exact[OUTPUT].shape[1]
+        middle = self.exact[OUTPUT_PROJECTION].shape[1]
         return slice(0, middle), slice(middle, None)
 
 
@@ -92,16 +95,16 @@ class _Fitting:
 
     def inputs(self, gram_DD: Tensor, missed_DD: Tensor) -> None:
         """missed_DD: what the inputs lack of the exact stream's, times the inputs."""
-        for name in INPUTS:
+        for name in INPUT_PROJECTIONS:
             self._fit(name, gram_DD, self.math.exact[name] @ missed_DD)
 
     def outputs(self, gram_II: Tensor, pull_DI: Tensor) -> None:
         """pull_DI: what exact weights would leave the stream to lack, times the inputs."""
         first, second = self.math.parts
-        self._fit(OUTPUT, gram_II[first, first], pull_DI[:, first])
-        missed_DI = self.math.exact[OUTPUT] - self.used[OUTPUT]
+        self._fit(OUTPUT_PROJECTION, gram_II[first, first], pull_DI[:, first])
+        missed_DI = self.math.exact[OUTPUT_PROJECTION] - self.used[OUTPUT_PROJECTION]
         left_DI = pull_DI[:, second] + missed_DI @ gram_II[first, second]
-        self._fit(DOWN, gram_II[second, second], left_DI)
+        self._fit(DOWN_PROJECTION, gram_II[second, second], left_DI)
 
     def _fit(self, name: str, gram_II: Tensor, pull_OI: Tensor) -> None:
         exact_OI, precision = self.math.exact[name], self._precisions[name]
@@ -175,7 +178,7 @@ def fit_layer(
     exact = [x + F.linear(math.inner(x, math.exact), exact_DI) for x in streams.exact]
     fitted = [math.inner(y, used) for y in streams.fitted]
     lacking = [
-        after - F.linear(inner, exact_DI) - y - (1 - _MADE_UP) * (x - y)
+        after - F.linear(inner, exact_DI) - y - (1 - _MADE_UP_SHARE) * (x - y)
         for after, inner, (x, y) in zip(exact, fitted, streams.pairs, strict=True)
     ]
     fitting.outputs(summed((y, y) for y in fitted), summed(zip(lacking, fitted, strict=True)))

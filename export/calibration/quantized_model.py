@@ -1,4 +1,4 @@
-"""checkpoint and recipe -> quantized model: calibrated, and with scales for 8-bit caches.
+"""Makes the quantized model of a checkpoint: calibrated, and with scales for 8-bit caches.
 
 What is measured on text is measured with the whole vocabulary, so that a trimmed model computes
 bit for bit what the whole one does.
@@ -26,10 +26,10 @@ from tinyaya.quantize.recipe import Recipe
 from tinyaya.quantize.roles import place_of
 from tinyaya.runtime.progress import Progress, Silent
 
-_CACHE_TOKENS = 1024
-_WINDOWS = 6  # a calibration sequence has, so that global layers see what is older than one
-_LONGEST = 8192
-_CHOSEN_SHARE = 0.5  # of the calibration text, for the languages that a bundle is made for
+_CACHE_SCALES_TOKENS = 1024
+_SEQUENCE_WINDOWS = 6  # so that global layers see what is older than a window
+_MAX_SEQUENCE_TOKENS = 8192
+_CHOSEN_LANGUAGES_SHARE = 0.5  # of the calibration text, where a bundle is made for some
 
 
 def build_quantized(
@@ -51,7 +51,7 @@ def build_quantized(
     if checkpoint.trim:
         golden = golden_tokens(whole.folder / TOKENIZER_FILE)
     ids = [whole.tokenizer.bos, *(token for row in golden.values() for token in row["ids"])]
-    return _with_cache_scales(model, whole, ids[:_CACHE_TOKENS])
+    return _with_cache_scales(model, whole, ids[:_CACHE_SCALES_TOKENS])
 
 
 def _with_cache_scales(
@@ -81,15 +81,15 @@ def calibration_sequences(
             f"the calibration texts have {total} tokens; expected at least {length}, a sequence "
             "of several windows: add text"
         )
-    weights = weights_of(calibration.languages, ids, _CHOSEN_SHARE)
+    weights = weights_of(calibration.languages, ids, _CHOSEN_LANGUAGES_SHARE)
     tokens = max(calibration.tokens, length)
     return sequences_of(ids, checkpoint.tokenizer.bos, length, tokens, weights)
 
 
 def calibration_length(checkpoint: Checkpoint) -> int:
     """Ids of a calibration sequence."""
-    window = checkpoint.config.window or _LONGEST
-    return min(checkpoint.config.max_context, _WINDOWS * window, _LONGEST)
+    window = checkpoint.config.window or _MAX_SEQUENCE_TOKENS
+    return min(checkpoint.config.max_context, _SEQUENCE_WINDOWS * window, _MAX_SEQUENCE_TOKENS)
 
 
 def _fitted(

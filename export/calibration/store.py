@@ -1,12 +1,11 @@
-"""A folder that holds what calibration has done so far, so that a killed one goes on from there.
+"""Keeps what calibration has done so far in a folder, so that a killed one goes on from there.
 
 One file a finished layer, and the streams after the newest; every file is complete or absent.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.quantize.groupwise import QuantizedWeight
 from tinyaya.quantize.recipe import Recipe
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.whole_file import is_leftover, whole_file, write_whole
 
-_KEY = "calibration.json"
-_METHOD = 1  # counts changes of the method, after which old layers do not fit new ones
-_STREAMS = ("exact", "fitted")
+_KEY_FILE = "calibration.json"
+_METHOD_VERSION = 1  # counts changes of the method, after which old layers do not fit new ones
+_STREAM_NAMES = ("exact", "fitted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,15 @@ class FittedStore:
     def __init__(self, folder: Path, key: Mapping[str, str]) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / _KEY
+        path = folder / _KEY_FILE
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) != dict(key):
             raise OptionError(
                 f"{folder} holds the calibration of another checkpoint, recipe or text; "
                 "choose another --work folder or remove it"
             )
-        _written(path, lambda part: part.write_text(json.dumps(dict(key)), encoding="utf-8"))
+        for part in filter(is_leftover, folder.glob(".*.partial-*")):
+            part.unlink()
+        write_whole(path, json.dumps(dict(key)))
 
     @property
     def done(self) -> int:
@@ -68,20 +70,22 @@ class FittedStore:
     def streams(self) -> Streams:
         """What `save` was given last."""
         tensors = load_file(self._path("streams", self.done))
-        rows = range(len(tensors) // len(_STREAMS))
-        exact, fitted = ([tensors[f"{name}:{row}"] for row in rows] for name in _STREAMS)
+        rows = range(len(tensors) // len(_STREAM_NAMES))
+        exact, fitted = ([tensors[f"{name}:{row}"] for row in rows] for name in _STREAM_NAMES)
         return Streams(exact=exact, fitted=fitted)
 
     def save(self, index: int, layer: Mapping[str, QuantizedWeight], streams: Streams) -> None:
         """Keep layer `index`, and the streams after it instead of those before it."""
         tensors = {key: value for name in layer for key, value in _tensors(name, layer[name])}
-        _written(self._path("layer", index), lambda part: save_file(tensors, part))
+        with whole_file(self._path("layer", index)) as part:
+            save_file(tensors, part)
         rows = {
             f"{name}:{row}": value
-            for name in _STREAMS
+            for name in _STREAM_NAMES
             for row, value in enumerate(getattr(streams, name))
         }
-        _written(self._path("streams", index + 1), lambda part: save_file(rows, part))
+        with whole_file(self._path("streams", index + 1)) as part:
+            save_file(rows, part)
         self._path("streams", index).unlink(missing_ok=True)
 
     def _path(self, kind: str, index: int) -> Path:
@@ -95,7 +99,7 @@ def store_key(
     states = sorted((path.name, str(state)) for path, state in checkpoint.states.items())
     weights = {k: v for k, v in recipe.as_json().items() if k in ("weights", "calibrated")}
     return {
-        "method": str(_METHOD),
+        "method": str(_METHOD_VERSION),
         "checkpoint": _digest(states),
         "recipe": _digest(weights),
         "text": _digest([list(ids) for ids in sequences]),
@@ -115,12 +119,3 @@ def _tensors(name: str, weight: QuantizedWeight) -> list[tuple[str, Tensor]]:
 def _weight(name: str, tensors: Mapping[str, Tensor]) -> QuantizedWeight:
     codes_OI, scales_OG, bits = (tensors[f"{name}:{part}"] for part in ("codes", "scales", "bits"))
     return QuantizedWeight(codes_OI=codes_OI, scales_OG=scales_OG, bits=int(bits))
-
-
-def _written(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, and put it in its place when it is complete."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -1,4 +1,4 @@
-"""The command `tinyaya-export`: a command parses, calls one function, prints its result.
+"""Runs the command `tinyaya-export`: each command parses, calls one function, prints its result.
 
 Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
 """
@@ -27,7 +27,7 @@ from tinyaya.export.errors import MissingExtraError, ParityError
 from tinyaya.export.system.out_of_memory import is_out_of_memory
 from tinyaya.runtime.errors import TinyAyaError
 
-_EXTRA = (
+_EXTRA_PACKAGES = (
     "torch",
     "executorch",
     "torchao",
@@ -88,7 +88,7 @@ def _run_quietly(arguments: list[str]) -> None:
     except TinyAyaError as error:
         _fail(error, 2)
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in _EXTRA:
+        if error.name and error.name.split(".")[0] in _EXTRA_PACKAGES:
             missing = MissingExtraError(
                 f"this command needs the package {error.name}; pip install 'tinyaya-export[export]'"
             )

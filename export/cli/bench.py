@@ -1,4 +1,4 @@
-"""The command that measures bundles here, on a board or on a phone, and compares; see `cli`."""
+"""Runs `bench`: measures bundles here, on a board or on a phone, and compares machines."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,6 @@ _Host = Annotated[
     str | None,
     typer.Option(metavar="USER@HOST", help="Copy all there by ssh and rsync, and measure there."),
 ]
-_File = typer.Option(metavar="FILE")
 
 
 def bench(
@@ -117,6 +116,7 @@ def _measure_phone(request: "BenchRequest", out: Path) -> None:
     from tinyaya.benchmarks.speed.places.adb import PhoneBenchOptions, bench_on_phone
     from tinyaya.benchmarks.speed.places.phone import phone_results
     from tinyaya.runtime.errors import AdbError
+    from tinyaya.runtime.whole_file import write_whole
 
     if len(request.bundles) != 1:
         raise AdbError("the app measures one bundle at a time; expected one")
@@ -130,7 +130,7 @@ def _measure_phone(request: "BenchRequest", out: Path) -> None:
         seed=request.seed,
     )
     report = phone_results(bench_on_phone(bundle, options), bundle)
-    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_whole(out, json.dumps(report, indent=1) + "\n")
 
 
 def _write(paths: list[Path], html: Path | None, csv: Path | None, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Options of the command line that several commands have; what they choose becomes a Sampler."""
+"""Defines the options that several commands have, and makes what they choose."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -64,12 +64,12 @@ Preamble = Annotated[
     ),
 ]
 
-_SAMPLING = "Sampling"
-_FORM = "Form of the answer"
+_SAMPLING_PANEL = "Sampling"
+_FORM_PANEL = "Form of the answer"
 
 
 def _number(help_text: str, shown: str) -> Any:
-    return typer.Option(help=help_text, show_default=shown, rich_help_panel=_SAMPLING)
+    return typer.Option(help=help_text, show_default=shown, rich_help_panel=_SAMPLING_PANEL)
 
 
 MaxTokens = Annotated[int, typer.Option(help="Tokens to generate at most.")]
@@ -90,28 +90,30 @@ Frequency = Annotated[float, _number("... for each time in the answer.", "off")]
 Presence = Annotated[float, _number("... once.", "off")]
 Bias = Annotated[
     list[str],
-    typer.Option(metavar="ID=X", help="Add X to a logit; may repeat.", rich_help_panel=_SAMPLING),
+    typer.Option(
+        metavar="ID=X", help="Add X to a logit; may repeat.", rich_help_panel=_SAMPLING_PANEL
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="Same seed, same text.", rich_help_panel=_SAMPLING)]
+Seed = Annotated[int, typer.Option(help="Same seed, same text.", rich_help_panel=_SAMPLING_PANEL)]
 Stop = Annotated[
     list[str],
-    typer.Option(metavar="TEXT", help="Ends the answer; may repeat.", rich_help_panel=_FORM),
+    typer.Option(metavar="TEXT", help="Ends the answer; may repeat.", rich_help_panel=_FORM_PANEL),
 ]
 Alternatives = Annotated[
     int,
     typer.Option(
-        metavar="N", help="With --json: N likeliest ids of each token.", rich_help_panel=_FORM
+        metavar="N", help="With --json: N likeliest ids of each token.", rich_help_panel=_FORM_PANEL
     ),
 ]
 JsonSchema = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Answer in JSON.", rich_help_panel=_FORM)
+    Path | None, typer.Option(metavar="FILE", help="Answer in JSON.", rich_help_panel=_FORM_PANEL)
 ]
 Regex = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="Answer to match.", rich_help_panel=_FORM)
+    str | None, typer.Option(metavar="TEXT", help="Answer to match.", rich_help_panel=_FORM_PANEL)
 ]
 Grammar = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Answer in a Lark grammar.", rich_help_panel=_FORM),
+    typer.Option(metavar="FILE", help="Answer in a Lark grammar.", rich_help_panel=_FORM_PANEL),
 ]
 
 

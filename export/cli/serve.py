@@ -1,4 +1,4 @@
-"""The command `serve`: a local server that speaks OpenAI's protocol; see `cli`."""
+"""Runs `serve`: a local server that speaks OpenAI's protocol."""
 
 import socket
 from contextlib import suppress
@@ -10,7 +10,7 @@ from tinyaya.export.cli.options import BundleFolder, EngineName, Threads
 from tinyaya.export.errors import MissingExtraError
 from tinyaya.runtime.errors import OptionError
 
-_SHUTDOWN_S = 3
+_SHUTDOWN_TIMEOUT_S = 3
 
 
 def serve(
@@ -49,7 +49,7 @@ def serve(
     )
     app = make_app(open_bundle(bundle), options)
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_S, lifespan="on"
+        app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S, lifespan="on"
     )
     with listening, suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
         name = f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""How engines round activations to 8 bits before an integer matrix product; one function an engine.
+"""Rounds activations to 8 bits as engines do before an integer product; a function an engine.
 
 The backends trace these functions to split activations into planes, and the eager reference calls
 them to round as the engine will.
@@ -12,14 +12,14 @@ from torch import Tensor
 
 Rounding = Callable[[Tensor], Tensor]
 
-_TINY = float(torch.finfo(torch.float32).tiny)
+_SMALLEST_FLOAT = float(torch.finfo(torch.float32).tiny)
 
 
 def int8_rows(x_BTI: Tensor) -> Tensor:
     """XNNPACK's qd8: one scale and zero point a row, over a range that holds zero."""
     low = x_BTI.amin(-1, keepdim=True).clamp_max(0)
     high = x_BTI.amax(-1, keepdim=True).clamp_min(0)
-    scale = ((high - low) / 255).clamp_min(_TINY)
+    scale = ((high - low) / 255).clamp_min(_SMALLEST_FLOAT)
     zero = (-128 - low / scale).round()
     codes: Tensor = (x_BTI / scale + zero).round().clamp(-128, 127) - zero
     return codes * scale
@@ -28,7 +28,7 @@ def int8_rows(x_BTI: Tensor) -> Tensor:
 def int8_blocks(x_BTI: Tensor, block: int) -> Tensor:
     """MatMulNBits at accuracy level 4: one symmetric scale for each `block` inputs."""
     x_BTGI: Tensor = x_BTI.unflatten(-1, (-1, block))
-    scale = (x_BTGI.abs().amax(-1, keepdim=True) / 127).clamp_min(_TINY)
+    scale = (x_BTGI.abs().amax(-1, keepdim=True) / 127).clamp_min(_SMALLEST_FLOAT)
     return ((x_BTGI / scale).round() * scale).flatten(-2)
 
 

@@ -1,4 +1,4 @@
-"""A Hugging Face config of the Cohere or Cohere2 architecture in, the decoder's sizes out.
+"""Reads the decoder's sizes from a Hugging Face config of Cohere or Cohere2.
 
 Cohere (Command R, Aya Expanse) is Cohere2 without windows and with rotary positions in all layers;
 it may normalize queries and keys. A config that means another computation is refused by name, never
@@ -13,7 +13,7 @@ from typing import Any
 from tinyaya.export.errors import ConfigError
 from tinyaya.quantize.roles import LayerKind
 
-WINDOW, GLOBAL = "sliding_attention", "full_attention"
+WINDOW_TYPE, GLOBAL_TYPE = "sliding_attention", "full_attention"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +77,9 @@ _REQUIRED_VALUES: Mapping[str, tuple[object, ...]] = {
     "quantization_config": (None,),
 }
 # Of Cohere there is none: it is another in every second version of transformers.
-_DEFAULT_THETA = {"cohere2": 10000.0}
+_DEFAULT_ROPE_THETAS = {"cohere2": 10000.0}
 # Keys likewise, by architecture.
-_ARCHITECTURES: Mapping[str, Mapping[str, tuple[object, ...]]] = {
+_REQUIRED_BY_ARCHITECTURE: Mapping[str, Mapping[str, tuple[object, ...]]] = {
     "cohere2": {"use_qk_norm": (False, None)},
     "cohere": {
         "sliding_window": (None,),
@@ -104,8 +104,8 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
             "heads must divide the query heads"
         )
     windowed = raw["model_type"] == "cohere2"
-    kinds = _layer_kinds(raw) if windowed else [GLOBAL] * _positive(raw, "num_hidden_layers")
-    window = _positive(raw, "sliding_window") if WINDOW in kinds else None
+    kinds = _layer_kinds(raw) if windowed else [GLOBAL_TYPE] * _positive(raw, "num_hidden_layers")
+    window = _positive(raw, "sliding_window") if WINDOW_TYPE in kinds else None
     return DecoderConfig(
         model_type=raw["model_type"],
         vocab_size=_positive(raw, "vocab_size"),
@@ -116,8 +116,8 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
                 heads=heads,
                 kv_heads=kv_heads,
                 head_dim=head_dim,
-                window=window if kind == WINDOW else None,
-                rotary=kind == WINDOW or not windowed,
+                window=window if kind == WINDOW_TYPE else None,
+                rotary=kind == WINDOW_TYPE or not windowed,
             )
             for kind in kinds
         ),
@@ -131,9 +131,9 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
 
 
 def _refuse_other_computations(raw: Mapping[str, Any]) -> None:
-    own = _ARCHITECTURES.get(str(raw.get("model_type")))
+    own = _REQUIRED_BY_ARCHITECTURE.get(str(raw.get("model_type")))
     if own is None:
-        known = " and ".join(map(repr, _ARCHITECTURES))
+        known = " and ".join(map(repr, _REQUIRED_BY_ARCHITECTURE))
         raise ConfigError(
             f"model_type is {raw.get('model_type')!r}; this exporter reads {known} "
             "(Tiny Aya, Command R7B; Aya Expanse, Command R)"
@@ -171,19 +171,20 @@ def _flag(raw: Mapping[str, Any], key: str, *, default: bool) -> bool:
 
 
 def _layer_kinds(raw: Mapping[str, Any]) -> list[str]:
-    """One of WINDOW and GLOBAL a layer, from `layer_types` or `sliding_window_pattern`."""
+    """The type of each layer, from `layer_types` or `sliding_window_pattern`."""
     count = _positive(raw, "num_hidden_layers")
     kinds = raw.get("layer_types")
     if kinds is None:
         period = _positive(raw, "sliding_window_pattern", _positive(raw, "layer_switch", 4))
-        return [WINDOW if (index + 1) % period else GLOBAL for index in range(count)]
+        return [WINDOW_TYPE if (index + 1) % period else GLOBAL_TYPE for index in range(count)]
     if not isinstance(kinds, list):
         raise ConfigError(f"config.json says layer_types = {kinds!r}; expected a list")
     if len(kinds) != count:
         raise ConfigError(f"layer_types names {len(kinds)} layers, num_hidden_layers is {count}")
-    if strange := {repr(kind) for kind in kinds if kind not in (WINDOW, GLOBAL)}:
+    if strange := {repr(kind) for kind in kinds if kind not in (WINDOW_TYPE, GLOBAL_TYPE)}:
         raise ConfigError(
-            f"layer_types holds {', '.join(sorted(strange))}; known: {WINDOW!r}, {GLOBAL!r}"
+            f"layer_types holds {', '.join(sorted(strange))}; "
+            f"known: {WINDOW_TYPE!r}, {GLOBAL_TYPE!r}"
         )
     return kinds
 
@@ -201,4 +202,4 @@ def _rope_theta(raw: Mapping[str, Any]) -> float:
                 f"rope_parameters says {key} = {value!r}, which is another computation; "
                 "supported: rope_type = 'default' and rope_theta"
             )
-    return _number({**raw, **parameters}, "rope_theta", _DEFAULT_THETA.get(raw["model_type"]))
+    return _number({**raw, **parameters}, "rope_theta", _DEFAULT_ROPE_THETAS.get(raw["model_type"]))

@@ -1,4 +1,4 @@
-"""A bundle in; how much text of each language its tokens hold, out.
+"""Counts how much text of each language the tokens of a bundle hold.
 
 Tokens a second do not compare between languages: one needs five times the tokens of another for the
 same text. A step takes the same time whatever its token says, so that characters a second follow
@@ -13,7 +13,7 @@ from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.runtime import open_bundle
 from tinyaya.runtime.facts import Density
 
-_YARDSTICK = "en"
+_REFERENCE_LANGUAGE = "en"
 
 
 def read_densities(bundle: Path, texts: Mapping[str, str] | None = None) -> tuple[Density, ...]:
@@ -21,7 +21,7 @@ def read_densities(bundle: Path, texts: Mapping[str, str] | None = None) -> tupl
     tokenizer = open_bundle(bundle, check_hashes=False).tokenizer
     texts = evaluation_texts(None) if texts is None else texts
     tokens = {code: len(tokenizer.encode(text, add_bos=False)) for code, text in texts.items()}
-    english = tokens.get(_YARDSTICK)
+    english = tokens.get(_REFERENCE_LANGUAGE)
     return tuple(
         Density(
             code=code,

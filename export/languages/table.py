@@ -1,4 +1,4 @@
-"""The languages of Tiny Aya: code -> name, region, and how well the web is stocked with it."""
+"""Lists Tiny Aya's languages: code, name, region, and how well the web is stocked with each."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tinyaya.runtime.errors import OptionError
 
 # Names and regions: Tiny Aya's technical report (arXiv 2603.11510), section 2.
-_BY_REGION = {
+_LANGUAGES_BY_REGION = {
     "Asia-Pacific": (
         "zh Chinese, zh-Hant Traditional Chinese, yue Cantonese, vi Vietnamese, tl Tagalog, "
         "jv Javanese, km Khmer, th Thai, my Burmese, ms Malay, ko Korean, lo Lao, id Indonesian, "
@@ -30,7 +30,7 @@ _BY_REGION = {
     "West Asia": "ar Arabic, mt Maltese, tr Turkish, he Hebrew, fa Persian",
 }
 # Presence on the web, as the same report groups languages in its figure 16; the last row is rare.
-_RESOURCES = {
+_CODES_BY_RESOURCES = {
     "1 (most)": "en ru de ja zh zh-Hant fr es pt it pl nl tr id",
     "2": "cs vi ko uk sv ar el ro hu da sk th fi",
     "3": "nb bg he sr hi hr ca fa lt et sl bn lv",
@@ -51,8 +51,8 @@ class Language:
 
 
 def _languages() -> Iterator[Language]:
-    resources = {code: row for row, codes in _RESOURCES.items() for code in codes.split()}
-    for region, entries in _BY_REGION.items():
+    resources = {code: row for row, codes in _CODES_BY_RESOURCES.items() for code in codes.split()}
+    for region, entries in _LANGUAGES_BY_REGION.items():
         for entry in entries.split(", "):
             code, name = entry.split(" ", 1)
             ranked = resources.get(code, NOT_RANKED)

@@ -1,4 +1,4 @@
-"""A folder of <language>.txt in, texts by language out; what is shipped is split in two for good.
+"""Reads texts by language; those that are shipped are split in two for good.
 
 The Universal Declaration of Human Rights, one paragraph a line: its first articles are for
 calibration, the others for evaluation, the same in all languages.
@@ -15,7 +15,7 @@ from tinyaya.runtime.errors import OptionError
 
 Texts = Mapping[str, str]
 
-_SHIPPED = "udhr"
+_SHIPPED_FOLDER = "udhr"
 _CALIBRATION_SHARE = 0.6
 
 
@@ -40,7 +40,7 @@ def texts_of(codes: Sequence[str], folder: Path | None) -> Texts:
 
 
 def _shipped() -> Sequence[tuple[str, str]]:
-    folder = files("tinyaya.export.languages") / _SHIPPED
+    folder = files("tinyaya.export.languages") / _SHIPPED_FOLDER
     found = (path for path in folder.iterdir() if path.name.endswith(".txt"))
     return sorted((path.name.removesuffix(".txt"), path.read_text("utf-8")) for path in found)
 

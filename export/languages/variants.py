@@ -1,4 +1,4 @@
-"""A language's code or name in; out: the language, and which variant of Tiny Aya to take for it.
+"""Finds the language of a code or name, and the variant of Tiny Aya to take for it.
 
 Codes are BCP 47 or ISO 639, names English or a language's own; names are those of the CLDR.
 """
@@ -18,7 +18,7 @@ from langcodes.tag_parser import LanguageTagError
 from tinyaya.export.languages.table import LANGUAGES, Language
 from tinyaya.runtime.errors import OptionError
 
-_LARGEST_DISTANCE = 10  # CLDR's, of tags that mean the same language to its readers
+_MAX_TAG_DISTANCE = 10  # CLDR's, of tags that mean the same language to its readers
 _ENGLISH = "en"
 
 
@@ -36,7 +36,7 @@ class Variant:
         return [row for row in LANGUAGES.values() if row.region in self.regions]
 
 
-_ROWS = (
+_VARIANTS = (
     Variant(name="base", regions=(), purpose="not tuned, for fine-tuning; no chat template"),
     Variant(
         name="global",
@@ -47,8 +47,8 @@ _ROWS = (
     Variant(name="fire", regions=("South Asia",), purpose="tuned for its region"),
     Variant(name="water", regions=("Europe", "Asia-Pacific"), purpose="tuned for its regions"),
 )
-VARIANTS: Mapping[str, Variant] = {row.name: row for row in _ROWS}
-_REGIONAL = ("earth", "fire", "water")
+VARIANTS: Mapping[str, Variant] = {row.name: row for row in _VARIANTS}
+_REGIONAL_VARIANTS = ("earth", "fire", "water")
 
 
 def resolve_language(text: str) -> Language:
@@ -57,8 +57,8 @@ def resolve_language(text: str) -> Language:
     if wanted in (names := _names()):
         return LANGUAGES[names[wanted]]
     for tag in _tags(text.strip()):
-        found, distance = langcodes.closest_match(tag, list(LANGUAGES), _LARGEST_DISTANCE)
-        if distance <= _LARGEST_DISTANCE and found in LANGUAGES:
+        found, distance = langcodes.closest_match(tag, list(LANGUAGES), _MAX_TAG_DISTANCE)
+        if distance <= _MAX_TAG_DISTANCE and found in LANGUAGES:
             return LANGUAGES[found]
     near = dict.fromkeys(names[name] for name in get_close_matches(wanted, names, 3, 0.6))
     known = [f"{LANGUAGES[code].name} ({code})" for code in near]
@@ -87,7 +87,7 @@ def recommend(languages: Sequence[Language]) -> Variant:
     regions = {row.region for row in languages if row.code != _ENGLISH} or {
         row.region for row in languages
     }
-    for name in _REGIONAL:
+    for name in _REGIONAL_VARIANTS:
         if regions <= set(VARIANTS[name].regions):
             return VARIANTS[name]
     return VARIANTS["global"]

@@ -1,4 +1,4 @@
-"""A device and what a bundle needs in; whether it fits and how fast it would write, predicted, out.
+"""Predicts whether a bundle fits a device, and how fast it would write there.
 
 Writing a token reads all weights once, so the rate is bounded by what memory gives. Nothing is said
 of reading prompts, which is bound by arithmetic that no published figure tells.
@@ -14,8 +14,8 @@ from tinyaya.export.plan.needs import Needs
 from tinyaya.runtime.errors import BenchError, OptionError
 
 # Share of the memory that is left to a program; assumed, by what else lives on such a device.
-_USABLE: Mapping[str, float] = {"board": 0.85, "server": 0.95, "phone": 0.5, "measured": 0.85}
-_BEYOND_CACHES = 500_000_000  # bytes read a token, from which no processor's cache holds a model
+_USABLE_SHARES = {"board": 0.85, "server": 0.95, "phone": 0.5, "measured": 0.85}
+_MIN_UNCACHED_BYTES = 500_000_000  # read a token; no processor's cache holds so much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A row of benchmarks/devices.toml, or a machine that was measured.
+    """A row of devices.toml, or a machine that was measured.
 
     memory_bytes: the sizes that there are. at_most: the rate of reading is that of nothing but
     reading, which no model reaches; else it is what a model drew, `basis` says which.
@@ -68,7 +68,7 @@ class Prediction:
 
 def read_devices() -> Mapping[str, Device]:
     """Key -> device, of all that are known."""
-    text = files("tinyaya.benchmarks").joinpath("devices.toml").read_text("utf-8")
+    text = (files("tinyaya.export.plan") / "devices.toml").read_text("utf-8")
     return {device.key: device for device in map(_device, tomllib.loads(text)["device"])}
 
 
@@ -90,7 +90,7 @@ def measured_device(
     drawn = [
         row["bytes_read_per_token"] * row["median_ts"]
         for row in rows
-        if (row.get("bytes_read_per_token") or 0) >= _BEYOND_CACHES
+        if (row.get("bytes_read_per_token") or 0) >= _MIN_UNCACHED_BYTES
     ]
     reads = [row["read_bytes_per_s"] for row in machine.get("bandwidths", ())]
     if not drawn and not reads:
@@ -111,7 +111,7 @@ def predict(device: Device, needs: Needs) -> Prediction:
     """Of an empty context and of a full one."""
     depths = (0, needs.context - 1)
     read = {depth: needs.bytes_per_token(depth) for depth in depths}
-    rate, share = device.read_bytes_per_s, _USABLE[device.kind]
+    rate, share = device.read_bytes_per_s, _USABLE_SHARES[device.kind]
     return Prediction(
         predicted=True,
         device=device.name,

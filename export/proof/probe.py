@@ -1,4 +1,4 @@
-"""A text that every bundle carries, with what its program said of it; needs numpy alone.
+"""Records what a program says of a text, and repeats it anywhere; needs numpy alone.
 
 KL is KL(p || q) in nats, p the reference. Shape suffixes: N positions, V vocabulary rows.
 """
@@ -17,8 +17,8 @@ from tinyaya.runtime.session import prefill_evenly
 
 PROBE_FILE = "probe.json"
 SINGLE_STEPS = 49  # at the end of a probe, taken one token at a time
-_SHORT_WINDOW = 1024  # longer windows are crossed by tests, not by every export
-_RECORDED = 8  # likeliest tokens a position
+_MAX_CROSSED_WINDOW = 1024  # longer windows are crossed by tests, not by every export
+_RECORDED_TOKENS = 8  # likeliest tokens a position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def probe_ids(
 
 def probe_length(limits: Limits, window: int | None) -> int:
     """Tokens of a probe, if there are as many."""
-    past = window + limits.chunk if window and window <= _SHORT_WINDOW else 2 * limits.chunk
+    past = window + limits.chunk if window and window <= _MAX_CROSSED_WINDOW else 2 * limits.chunk
     return min(limits.context, past + SINGLE_STEPS)
 
 
@@ -68,7 +68,7 @@ def record_probe(ids: Sequence[int], logits_NV: Logits, kl_bound: float) -> dict
     rows = []
     for logits_V in logits_NV:
         logprobs_V = log_softmax(logits_V)
-        top = np.argsort(-logprobs_V, kind="stable")[:_RECORDED].tolist()
+        top = np.argsort(-logprobs_V, kind="stable")[:_RECORDED_TOKENS].tolist()
         rows.append({"ids": top, "logprobs": [round(float(logprobs_V[id_]), 6) for id_ in top]})
     return {"ids": list(ids), "positions": rows, "kl_bound": kl_bound}
 
@@ -77,7 +77,7 @@ def replay_preamble(session: Session, probe: Sequence[int], kl_bound: float) -> 
     """Go on from the preamble with the probe's first ids; the figure is the KL, fed to restored."""
     assert session.manifest.preamble is not None
     ids = session.manifest.preamble.ids
-    then = probe[1 : 1 + min(_RECORDED, session.manifest.limits.context - len(ids))]
+    then = probe[1 : 1 + min(_RECORDED_TOKENS, session.manifest.limits.context - len(ids))]
     session.reset()
     restored = [session.prefill([*ids, then[0]]), *map(session.step, then[1:])]
     session.reset()

@@ -1,4 +1,4 @@
-"""A bundle in, verdicts out: files, tokenizer, program; with its checkpoint, the model itself."""
+"""Verifies a bundle: its files, tokenizer and program; with its checkpoint, the model itself."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from tinyaya.runtime.errors import OptionError
 if TYPE_CHECKING:
     from tinyaya.export.source.checkpoint import Checkpoint
 
-_OTHER_TEXT = 3  # times the KL that the export found may another text have
+_MAX_KL_RATIO = 3  # of another text's KL to that which the export found
 
 
 def verify_bundle(
@@ -71,19 +71,13 @@ def _check_model(
     bundle: Bundle, golden: dict[str, Any], source: Path, tokens: int | None
 ) -> Iterator[Check]:
     from tinyaya.export.bundle.tokenizer_proof import golden_tokens
-    from tinyaya.export.source.checkpoint import open_checkpoint
-    from tinyaya.export.vocabulary.trim import trim_as
+    from tinyaya.export.vocabulary.trim import open_as
     from tinyaya.quantize.recipe import parse_recipe
 
     manifest = bundle.manifest
-    checkpoint = trim_as(open_checkpoint(source), manifest.vocabulary)
+    checkpoint = open_as(source, bundle)
     if tokens is not None and not 0 < tokens <= manifest.limits.context:
         raise OptionError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
-    if (
-        checkpoint.config.vocab_size != manifest.model.vocab_size
-        or len(checkpoint.config.layers) != manifest.model.layers
-    ):
-        raise OptionError(f"{source} is another model than the one in {bundle.folder}")
     same = golden_tokens(checkpoint.folder / "tokenizer.json") == golden
     yield Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts")
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
@@ -133,7 +127,7 @@ def _check_calibrated(
     recorded = float((bundle.manifest.parity or {}).get("kl_to_fp32", 0.0))
     for name, text, factor in (
         ("KL to fp32 is the export's", ids, 1 + KL_SHARE),
-        (f"KL to fp32 after {len(longer or ids)} tokens", longer, _OTHER_TEXT),
+        (f"KL to fp32 after {len(longer or ids)} tokens", longer, _MAX_KL_RATIO),
     ):
         if text:
             float_NV = tail_logits(float_model(checkpoint), text)

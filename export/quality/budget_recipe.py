@@ -1,4 +1,4 @@
-"""Losses of single weights and a size in; out: the recipe that loses least within that size."""
+"""Chooses the recipe that loses least within a size, by the losses of single weights."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinyaya.export.options import CalibrationOptions
 from tinyaya.export.quality.sensitivity import (
-    OPTIONS,
+    PRECISION_OPTIONS,
     Loss,
     measure_sensitivity,
     options_for,
@@ -24,8 +24,8 @@ from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Progress
 
 _SCALE_BYTES, _FLOAT_BYTES = 2, 4
-_TOKENS = 64  # judged of each language
-_UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_JUDGED_TOKENS = 64  # judged of each language
+_SIZE_UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
 def find_budget_recipe(
@@ -46,7 +46,7 @@ def find_budget_recipe(
         found = read_losses(losses)
     else:
         whole = checkpoint.whole.folder
-        found = measure_sensitivity(whole, None, _TOKENS, calibration, progress).losses
+        found = measure_sensitivity(whole, None, _JUDGED_TOKENS, calibration, progress).losses
     return budget_recipe(checkpoint, recipe, found, budget_bytes)
 
 
@@ -61,7 +61,7 @@ def budget_recipe(
     left = budget_bytes - _fixed_bytes(checkpoint, base)
     chosen = choose([row.choice for row in losses], left)
     weights = {name: base.weights[name] for name in base.weights if name in _TABLE_NAMES}
-    weights |= {place: OPTIONS[choice.option] for place, choice in chosen.items()}
+    weights |= {place: PRECISION_OPTIONS[choice.option] for place, choice in chosen.items()}
     return replace(base, name=f"budget-{budget_bytes / 1e6:.4g}MB", weights=weights)
 
 
@@ -109,4 +109,4 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|M|G)?B?", text.strip())
     if not found:
         raise OptionError(f"{text!r} is no size; expected for example 2.0GB or 5.8MB")
-    return round(float(found[1]) * _UNITS[found[2]])
+    return round(float(found[1]) * _SIZE_UNITS[found[2]])

@@ -1,13 +1,13 @@
-"""A prompt and two continuations in; out: whether only the second one lost its way."""
+"""Finds continuations that lost their way where another model's did not."""
 
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-_LONGEST_PERIOD = 6
-_LOOP_TOKENS = 12  # a loop fills at least so many of the last tokens
-_COPIED_TOKENS = 8
-_LETTERS = 8  # fewer do not tell a script
+_MAX_LOOP_PERIOD = 6
+_MIN_LOOP_TOKENS = 12  # a loop fills at least so many of the last tokens
+_MIN_COPIED_TOKENS = 8
+_MIN_LETTERS = 8  # fewer do not tell a script
 
 
 def collapsed(
@@ -27,20 +27,20 @@ def collapsed(
 
 def loops(ids: Sequence[int]) -> bool:
     """Whether the end repeats itself with a short period."""
-    tail = list(ids[-_LOOP_TOKENS:])
-    if len(tail) < _LOOP_TOKENS:
+    tail = list(ids[-_MIN_LOOP_TOKENS:])
+    if len(tail) < _MIN_LOOP_TOKENS:
         return False
-    return any(tail[period:] == tail[:-period] for period in range(1, _LONGEST_PERIOD + 1))
+    return any(tail[period:] == tail[:-period] for period in range(1, _MAX_LOOP_PERIOD + 1))
 
 
 def copies(prompt: Sequence[int], ids: Sequence[int]) -> bool:
     """Whether so many tokens in a row stand in the prompt, too."""
     runs = {
-        tuple(prompt[start : start + _COPIED_TOKENS])
-        for start in range(len(prompt) - _COPIED_TOKENS + 1)
+        tuple(prompt[start : start + _MIN_COPIED_TOKENS])
+        for start in range(len(prompt) - _MIN_COPIED_TOKENS + 1)
     }
-    starts = range(len(ids) - _COPIED_TOKENS + 1)
-    return any(tuple(ids[start : start + _COPIED_TOKENS]) in runs for start in starts)
+    starts = range(len(ids) - _MIN_COPIED_TOKENS + 1)
+    return any(tuple(ids[start : start + _MIN_COPIED_TOKENS]) in runs for start in starts)
 
 
 def script_of(text: str) -> str | None:
@@ -48,7 +48,7 @@ def script_of(text: str) -> str | None:
     names = Counter(
         unicodedata.name(char, "?").split(" ")[0].split("-")[0] for char in text if char.isalpha()
     )
-    if names.total() < _LETTERS:
+    if names.total() < _MIN_LETTERS:
         return None
     for kana in ("HIRAGANA", "KATAKANA"):  # written together with Chinese characters
         names["CJK"] += names.pop(kana, 0)

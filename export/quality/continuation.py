@@ -1,4 +1,4 @@
-"""Sentences in; out: how many of them only the program loses its way in."""
+"""Continues sentences with program and model, and counts where only the program loses its way."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -12,8 +12,8 @@ from tinyaya.export.quality.collapse import collapsed
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.runtime import Session
 
-_TOKENS = 24
-_SHORTEST = 8  # tokens of a sentence
+_CONTINUATION_TOKENS = 24
+_TOO_SHORT = 8  # tokens of a sentence
 
 
 def collapse_rates(
@@ -25,15 +25,15 @@ def collapse_rates(
     """
     tokenizer, prompts = session.tokenizer, []
     for code, text in texts.items():
-        lines = [ids for ids in map(tokenizer.encode, text.splitlines()) if len(ids) > _SHORTEST]
-        longest = session.manifest.limits.context - _TOKENS
+        lines = [ids for ids in map(tokenizer.encode, text.splitlines()) if len(ids) > _TOO_SHORT]
+        longest = session.manifest.limits.context - _CONTINUATION_TOKENS
         prompts += [(code, ids[: min(len(ids) // 2, longest)]) for ids in lines[:sentences]]
     if not prompts:
         return {}
     expected = _reference_greedy(checkpoint, [prompt for _, prompt in prompts])
     found: dict[str, list[bool]] = {}
     for (code, prompt), reference in zip(prompts, expected, strict=True):
-        program = greedy(session, prompt, _TOKENS)
+        program = greedy(session, prompt, _CONTINUATION_TOKENS)
         both = tokenizer.decode(reference), tokenizer.decode(program)
         found.setdefault(code, []).append(collapsed(prompt, reference, program, both))
     return {code: fmean(rows) for code, rows in found.items()}
@@ -57,7 +57,7 @@ def _reference_greedy(checkpoint: Checkpoint, prompts: Sequence[list[int]]) -> l
     Padding follows what is read, so no position sees it.
     """
     rows, model = [list(prompt) for prompt in prompts], float_model(checkpoint)
-    for _ in range(_TOKENS):
+    for _ in range(_CONTINUATION_TOKENS):
         longest = max(map(len, rows))
         padded_LT = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
         hidden_LTD = reference_hidden(model, padded_LT)

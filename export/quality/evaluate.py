@@ -1,4 +1,4 @@
-"""A bundle, the checkpoint that it was made from, and texts in; out: Quality.
+"""Evaluates a bundle against the checkpoint that it was made from, on texts by language.
 
 The bundle's own program is judged, one token at a time as it will be used, against the checkpoint
 in float32, whose layers are read once for all texts.
@@ -26,10 +26,10 @@ from tinyaya.export.quality.figures import (
 )
 from tinyaya.export.quality.recall import recall_rates
 from tinyaya.export.quality.regional import trim_figures
-from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.export.source.tokenizer import hugging_face_encoder
-from tinyaya.export.vocabulary.trim import trim_as
-from tinyaya.runtime import Bundle, Session, open_bundle
+from tinyaya.export.vocabulary.trim import open_as
+from tinyaya.runtime import Session, open_bundle
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Progress
 
@@ -105,8 +105,7 @@ def evaluate_bundle(
 ) -> Quality:
     """Judge the bundle in `folder` against the checkpoint `source`; raises ExportError."""
     bundle = open_bundle(folder)
-    checkpoint = trim_as(open_checkpoint(source), bundle.manifest.vocabulary)
-    _check_same_model(bundle, checkpoint)
+    checkpoint = open_as(source, bundle)
     progress.stage("fp32 by language")
     reference = Reference.of(checkpoint, options, bundle.manifest.limits.context)
     session = bundle.session()
@@ -131,12 +130,6 @@ def _texts(checkpoint: Checkpoint, options: EvaluateOptions) -> Texts:
     if not any(code in texts for code in own):
         raise OptionError(f"no text of {', '.join(own)} is shipped; add --texts DIR")
     return {code: texts[code] for code in own if code in texts}
-
-
-def _check_same_model(bundle: Bundle, checkpoint: Checkpoint) -> None:
-    config, model = checkpoint.config, bundle.manifest.model
-    if (config.vocab_size, len(config.layers)) != (model.vocab_size, model.layers):
-        raise OptionError(f"{checkpoint.folder} is another model than the one in {bundle.folder}")
 
 
 def bundle_steps(session: Session) -> Stepped:

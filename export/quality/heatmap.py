@@ -1,4 +1,4 @@
-"""Losses of single weights in; out: a picture of layers by roles, global layers marked."""
+"""Draws the losses of single weights: layers by roles, global layers marked."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from tinyaya.export.quality.sensitivity import SHOWN, Loss
+from tinyaya.export.quality.sensitivity import SHOWN_OPTION, Loss
 from tinyaya.quantize.roles import PROJECTIONS, LayerKind
 
-_CELL_IN = 0.32
+_CELL_INCHES = 0.32
 
 
-def draw_heatmap(losses: Sequence[Loss], path: Path, option: str = SHOWN) -> None:
+def draw_heatmap(losses: Sequence[Loss], path: Path, option: str = SHOWN_OPTION) -> None:
     """Write a PNG: the KL of each weight at `option`, on a logarithmic scale."""
     rows = [row for row in losses if row.option == option]
     layers = sorted({row.layer for row in rows})
@@ -22,7 +22,7 @@ def draw_heatmap(losses: Sequence[Loss], path: Path, option: str = SHOWN) -> Non
     for row in rows:
         kl[PROJECTIONS.index(row.role), layers.index(row.layer)] = max(row.kl, 1e-12)
     kinds = {row.layer: row.kind for row in rows}
-    figure = Figure(figsize=(2.6 + _CELL_IN * len(layers), 3.4), layout="constrained")
+    figure = Figure(figsize=(2.6 + _CELL_INCHES * len(layers), 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     image = axes.imshow(kl * 1000, norm=LogNorm(), cmap="viridis", aspect="auto")

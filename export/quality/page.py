@@ -1,23 +1,22 @@
-"""A report in; out: one HTML page that stands alone, its plots drawn as SVG inside it."""
+"""Draws a report as one HTML page, its plots as SVG inside it."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tinyaya.export.languages.table import LANGUAGES
+from tinyaya.export.pages.render import render
 from tinyaya.export.quality.figures import Quality
 from tinyaya.runtime.errors import OptionError
 
-_COLOURS = {"1": "#1b6ca8", "2": "#3a9ad9", "3": "#5bb98c", "4": "#e0a030", "5": "#cc4b37"}
+_RESOURCE_COLOURS = {"1": "#1b6ca8", "2": "#3a9ad9", "3": "#5bb98c", "4": "#e0a030", "5": "#cc4b37"}
 _GREY = "#888888"
 
 
@@ -48,17 +47,13 @@ def render_page(title: str, quality: Quality, points: Sequence[Point] = ()) -> s
     plots = [_svg((12, 3.6), lambda axes: _draw_languages(axes, rows))]
     if points:
         plots.append(_svg((8, 4.2), lambda axes: draw_points(axes, points)))
-    template = (files("tinyaya.export.quality") / "page.html").read_text("utf-8")
-    return (
-        Environment(autoescape=True)
-        .from_string(template)
-        .render(
-            title=title,
-            quality=quality,
-            rows=[(code, LANGUAGES.get(code), row) for code, row in rows],
-            groups=[(name, quality.as_json()[name]) for name in ("regions", "resources")],
-            plots=plots,
-        )
+    return render(
+        "tinyaya.export.quality",
+        title=title,
+        quality=quality,
+        rows=[(code, LANGUAGES.get(code), row) for code, row in rows],
+        groups=[(name, quality.as_json()[name]) for name in ("regions", "resources")],
+        plots=plots,
     )
 
 
@@ -83,14 +78,14 @@ def _svg(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
 
 def _draw_languages(axes: Axes, rows: Sequence[tuple[str, Any]]) -> None:
     colours = [
-        _COLOURS.get(LANGUAGES[code].resources[0], _GREY) if code in LANGUAGES else _GREY
+        _RESOURCE_COLOURS.get(LANGUAGES[code].resources[0], _GREY) if code in LANGUAGES else _GREY
         for code, _ in rows
     ]
     axes.bar(range(len(rows)), [row.mean_kl for _, row in rows], color=colours)
     axes.set_xticks(range(len(rows)), [code for code, _ in rows], rotation=90, fontsize=7)
     axes.margins(x=0.01)
     axes.set_ylabel("mean KL, nats")
-    handles = [axes.bar(0, 0, color=colour) for colour in _COLOURS.values()]
+    handles = [axes.bar(0, 0, color=colour) for colour in _RESOURCE_COLOURS.values()]
     axes.legend(handles, ["most on the web", "", "", "", "least"], fontsize=7, ncols=5)
 
 

@@ -1,4 +1,4 @@
-"""Facts that are asked for again when they have left the window; out: prompts and their answers.
+"""Asks for facts again when they have left the window, and counts the right answers.
 
 A prompt reads "# name = number", prose for longer than the window, "# name =". Only global layers
 can see the number then.
@@ -20,16 +20,16 @@ from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime import Session
 
-FACTS = 40
-_PAST = 16  # tokens between a fact's leaving the window and the question
-_SHORT_WINDOW = 1024  # past longer ones, recall takes hours
-_QUESTION = 32  # tokens at most, with the answer
-_NAMES = (
+FACT_COUNT = 40
+_TOKENS_PAST_WINDOW = 16  # tokens between a fact's leaving the window and the question
+_MAX_WINDOW = 1024  # past longer ones, recall takes hours
+_MAX_QUESTION_TOKENS = 32  # tokens at most, with the answer
+_FACT_NAMES = (
     "amber", "basil", "cedar", "delta", "ember", "fjord", "glade", "hazel", "ivory", "jade",
     "karst", "lotus", "maple", "nectar", "olive", "pearl",
 )  # fmt: skip
-_NUMBERS = range(100, 1000)
-_USEFUL = 0.1  # a model that recalls fewer shows no loss
+_FACT_NUMBERS = range(100, 1000)
+_MIN_REFERENCE_RECALL = 0.1  # a model that recalls fewer shows no loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ class Fact:
 def facts(
     encode: Callable[[str], list[int]], bos: int, prose: Sequence[int], distance: int
 ) -> list[Fact]:
-    """FACTS prompts with `distance` tokens of `prose` in between, the same every time.
+    """FACT_COUNT prompts with `distance` tokens of `prose` in between, the same every time.
 
     encode: without BOS. prose: ids to cut from.
     """
     random, found = Random(0), []
-    for _ in range(FACTS):
-        name, number = random.choice(_NAMES), random.choice(_NUMBERS)
+    for _ in range(FACT_COUNT):
+        name, number = random.choice(_FACT_NAMES), random.choice(_FACT_NUMBERS)
         start = random.randrange(max(1, len(prose) - distance))
         told = encode(f"\n# {name} = {number}\n")
         between = list(prose[start : start + distance])
@@ -65,7 +65,7 @@ def recall_rates(
 ) -> tuple[float | None, float | None]:
     """The program's and the unquantized model's share of facts recalled; None where useless."""
     reference = reference_recall(checkpoint, prose)
-    if reference is None or reference < _USEFUL:
+    if reference is None or reference < _MIN_REFERENCE_RECALL:
         return None, reference
     asked = _asked(checkpoint, prose)
     answers = ((greedy(session, fact.prompt, len(fact.answer)), fact.answer) for fact in asked)
@@ -75,7 +75,8 @@ def recall_rates(
 def reference_recall(checkpoint: Checkpoint, prose: Sequence[int]) -> float | None:
     """The unquantized model's share of facts recalled; None where the window is too long to try."""
     window, context = checkpoint.config.window, checkpoint.config.max_context
-    if window is None or window > _SHORT_WINDOW or window + _PAST + 2 * _QUESTION > context:
+    longest = context - _TOKENS_PAST_WINDOW - 2 * _MAX_QUESTION_TOKENS
+    if window is None or window > min(_MAX_WINDOW, longest):
         return None
     model = float_model(checkpoint)
     return fmean(_recalls(model, fact) for fact in _asked(checkpoint, prose))
@@ -84,7 +85,7 @@ def reference_recall(checkpoint: Checkpoint, prose: Sequence[int]) -> float | No
 def _asked(checkpoint: Checkpoint, prose: Sequence[int]) -> list[Fact]:
     encode, window = hugging_face_encoder(checkpoint.folder), checkpoint.config.window
     assert window is not None
-    return facts(encode, checkpoint.tokenizer.bos, prose, window + _PAST)
+    return facts(encode, checkpoint.tokenizer.bos, prose, window + _TOKENS_PAST_WINDOW)
 
 
 def _recalls(model: QuantizedModel[DecoderConfig], fact: Fact) -> bool:

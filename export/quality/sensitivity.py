@@ -1,4 +1,4 @@
-"""A checkpoint and texts in; out: the KL that quantizing each weight alone causes.
+"""Measures the KL that quantizing each weight alone causes.
 
 Each projection of each layer is quantized at each precision, all else left in float32, and the
 model judged on texts; layers before it are computed once. Codes are fitted to the model's own
@@ -16,7 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinyaya.export.calibration.fit import DOWN, INPUTS, OUTPUT, LayerMath, summed
+from tinyaya.export.calibration.fit import (
+    DOWN_PROJECTION,
+    INPUT_PROJECTIONS,
+    OUTPUT_PROJECTION,
+    LayerMath,
+    summed,
+)
 from tinyaya.export.calibration.quantized_model import calibration_sequences
 from tinyaya.export.decoder.reference import embedded, head_logits, hidden_through
 from tinyaya.export.languages.texts import calibration_texts
@@ -34,14 +40,15 @@ from tinyaya.quantize.roles import LayerKind, Role, place_of
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Progress
 
-OPTIONS: Mapping[str, Precision] = {  # all that named recipes have, so that budgets have them
+# All that named recipes have, so that budgets have them.
+PRECISION_OPTIONS: Mapping[str, Precision] = {
     "4 bits, groups of 256": Precision(bits=4, group_size=256),
     "4 bits, groups of 128": Precision(bits=4, group_size=128),
     "4 bits, groups of 64": Precision(bits=4, group_size=64),
     "4 bits, groups of 32": Precision(bits=4, group_size=32),
     "8 bits": Precision(bits=8),
 }
-SHOWN = "4 bits, groups of 64"
+SHOWN_OPTION = "4 bits, groups of 64"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +167,7 @@ def options_for(inputs: int) -> dict[str, Precision]:
     """Those that rows of so many weights can have."""
     return {
         option: precision
-        for option, precision in OPTIONS.items()
+        for option, precision in PRECISION_OPTIONS.items()
         if inputs % (precision.group_size or inputs) == 0
     }
 
@@ -214,14 +221,15 @@ def _layers(
         inner = [math.inner(x_TD, math.exact) for x_TD in hidden]
         inner_II = summed((x_TI, x_TI) for x_TI in inner)
         first, second = math.parts
-        grams = dict.fromkeys(INPUTS, gram_DD)
-        grams |= {OUTPUT: inner_II[first, first], DOWN: inner_II[second, second]}
+        grams = dict.fromkeys(INPUT_PROJECTIONS, gram_DD)
+        grams[OUTPUT_PROJECTION] = inner_II[first, first]
+        grams[DOWN_PROJECTION] = inner_II[second, second]
         yield math, grams
         outer_OI = math.outer(math.exact)
         hidden = [x + F.linear(y, outer_OI) for x, y in zip(hidden, inner, strict=True)]
 
 
-def global_to_window(losses: Sequence[Loss], option: str = SHOWN) -> float:
+def global_to_window(losses: Sequence[Loss], option: str = SHOWN_OPTION) -> float:
     """How much more a global layer loses than the window layers beside it, as a mean ratio."""
     by_layer: dict[int, float] = {}
     kinds = {row.layer: row.kind for row in losses}

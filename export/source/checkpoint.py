@@ -1,4 +1,4 @@
-"""A Hugging Face folder in; a Checkpoint out: config, tokenizer files, and tensors read lazily.
+"""Opens a Hugging Face folder as a Checkpoint: config, tokenizer files, and tensors read lazily.
 
 Tensors are matched both ways: every tensor of the architecture must be there, and no other.
 """
@@ -16,7 +16,7 @@ from tinyaya.export.decoder.model import tensor_shapes
 from tinyaya.export.errors import CheckpointError, TensorError
 from tinyaya.export.source.tokenizer import Tokenizer, open_tokenizer
 from tinyaya.export.source.weights import (
-    KINDS,
+    FLOAT_KINDS,
     FileState,
     StoredTensor,
     changed,
@@ -25,12 +25,12 @@ from tinyaya.export.source.weights import (
 )
 from tinyaya.quantize.roles import LayerKind
 
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_INDEX_FILE, _WEIGHTS_FILE = "model.safetensors.index.json", "model.safetensors"
 _SIDE_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-    "chat_template.jinja", _INDEX,
+    "chat_template.jinja", _INDEX_FILE,
 )  # fmt: skip
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+_PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,23 +142,25 @@ def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
 
 def _locate(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:
     """Tensors by name, of one file or of shards with an index."""
-    if (folder / _INDEX).exists():
+    if (folder / _INDEX_FILE).exists():
         return _locate_shards(folder, states)
-    if (folder / _SINGLE).exists():
-        return dict(_tensors(folder / _SINGLE, states))
-    if any(found for pattern in _PICKLES for found in folder.glob(pattern)):
+    if (folder / _WEIGHTS_FILE).exists():
+        return dict(_tensors(folder / _WEIGHTS_FILE, states))
+    if any(found for pattern in _PICKLE_PATTERNS for found in folder.glob(pattern)):
         raise CheckpointError(
             f"{folder} holds pickled weights only, which can run code when loaded; "
             "convert them to safetensors"
         )
-    raise CheckpointError(f"{folder} has neither {_SINGLE} nor {_INDEX}; download the weights")
+    raise CheckpointError(
+        f"{folder} has neither {_WEIGHTS_FILE} nor {_INDEX_FILE}; download the weights"
+    )
 
 
 def _locate_shards(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:
     """Tensors by name; the index must name what the shards hold, no less, no more."""
-    weight_map = read_json(folder / _INDEX).get("weight_map")
+    weight_map = read_json(folder / _INDEX_FILE).get("weight_map")
     if not isinstance(weight_map, dict):
-        raise CheckpointError(f"{folder / _INDEX}: expected an object 'weight_map'")
+        raise CheckpointError(f"{folder / _INDEX_FILE}: expected an object 'weight_map'")
     shards = {name: _shard_path(folder, shard) for name, shard in weight_map.items()}
     held: dict[tuple[str, Path], StoredTensor] = {}
     for path in sorted(set(shards.values())):
@@ -181,7 +183,7 @@ def _locate_shards(folder: Path, states: Mapping[Path, FileState]) -> dict[str, 
 def _shard_path(folder: Path, shard: object) -> Path:
     if not isinstance(shard, str) or Path(shard).name != shard or shard in ("", ".."):
         raise CheckpointError(
-            f"{folder / _INDEX}: {shard!r} is not a plain file name; download the index again"
+            f"{folder / _INDEX_FILE}: {shard!r} is not a plain file name; download the index again"
         )
     return folder / shard
 
@@ -205,10 +207,10 @@ def _match(tensors: dict[str, StoredTensor], shapes: Mapping[str, tuple[int, ...
                 f"{found.path}: {name} has shape {found.shape}, expected {shape}; "
                 "config.json and weights belong to different models"
             )
-        if found.kind not in KINDS:
+        if found.kind not in FLOAT_KINDS:
             raise TensorError(
-                f"{found.path}: {name} is stored as {found.kind}, expected {', '.join(KINDS)}; "
-                "take the checkpoint that is not quantized"
+                f"{found.path}: {name} is stored as {found.kind}, expected "
+                f"{', '.join(FLOAT_KINDS)}; take the checkpoint that is not quantized"
             )
 
 

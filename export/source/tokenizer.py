@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer files in; out: the form that every client reads the same way.
+"""Brings a checkpoint's tokenizer into the form that every client reads the same way.
 
 Tiny Aya's tokenizer splits text twice, digits first. ExecuTorch's and onnxruntime-genai's own
 tokenizers get two splits wrong without a warning; one merged split is exact in all of them.
@@ -19,9 +19,9 @@ from tinyaya.export.errors import TokenizerError
 TOKENIZER_FILE = "tokenizer.json"
 Encode = Callable[[str], list[int]]
 
-_DIGITS = r"\d{1,3}(?=(?:\d{3})*\b)"
+_DIGITS_PATTERN = r"\d{1,3}(?=(?:\d{3})*\b)"
 # Tokens that end an answer although a generation_config may not list them.
-_TURN_ENDS = ("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>")
+_TURN_END_TOKENS = ("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,8 @@ def open_tokenizer(
             f"only {vocab_size} rows; the files belong to different models"
         )
     stop = {*_ids(generation.get("eos_token_id")), *_ids(config.get("eos_token_id"))}
-    stop |= {ids[token] for token in (*_TURN_ENDS, _text(files.get("eos_token"))) if token in ids}
+    ends = (*_TURN_END_TOKENS, _text(files.get("eos_token")))
+    stop |= {ids[token] for token in ends if token in ids}
     bos = _ids(config.get("bos_token_id")) or _ids(ids.get(_text(files.get("bos_token"))))
     if not bos or not stop:
         raise TokenizerError(f"{folder}: no bos_token_id or eos_token_id in config.json")
@@ -149,7 +150,7 @@ def _merged(definition: Mapping[str, Any]) -> dict[str, Any]:
     if not _splits_digits_first(steps):
         return dict(definition)
     second = steps[1]["pattern"]["Regex"]
-    split = {**steps[1], "pattern": {"Regex": rf"{_DIGITS}|\s+(?=\d)|{second}"}}
+    split = {**steps[1], "pattern": {"Regex": rf"{_DIGITS_PATTERN}|\s+(?=\d)|{second}"}}
     return {
         **definition,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, *steps[2:]]},
@@ -160,7 +161,7 @@ def _splits_digits_first(steps: Sequence[Mapping[str, Any]]) -> bool:
     splits = [step for step in steps[:2] if step.get("type") == "Split"]
     return (
         len(splits) == 2
-        and splits[0]["pattern"] == {"Regex": _DIGITS}
+        and splits[0]["pattern"] == {"Regex": _DIGITS_PATTERN}
         and "Regex" in splits[1]["pattern"]
         and all(split["behavior"] == "Isolated" and not split["invert"] for split in splits)
     )

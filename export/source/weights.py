@@ -1,4 +1,4 @@
-"""A safetensors file in; rows of its tensors in float32 out, or what changed in it since it opened.
+"""Reads rows of tensors from safetensors files, and notices where a file changes meanwhile.
 
 Files are read, never mapped: a mapped file that is cut short kills the process.
 """
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from tinyaya.export.errors import ChangedError, CheckpointError, TensorError
 
-_BLOCK_VALUES = 1 << 22  # read at a time, so that the values as stored take little room
-_KINDS = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
-KINDS = tuple(_KINDS)
+_MAX_BLOCK_VALUES = 1 << 22  # read at a time, so that the values as stored take little room
+_FLOAT_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+FLOAT_KINDS = tuple(_FLOAT_DTYPES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +78,16 @@ class StoredTensor:
 
     def is_zero(self) -> bool:
         """Whether it holds plain floats, all zero."""
-        if self.kind not in _KINDS:
+        if self.kind not in _FLOAT_DTYPES:
             return False
         return not any(block.any() for block in self._blocks(0, prod(self.shape)))
 
     def _blocks(self, first: int, count: int) -> Iterator[Tensor]:
         """`count` values from the value `first` on, as stored; a block is good until the next."""
-        stored = torch.empty(min(count, _BLOCK_VALUES), dtype=_KINDS[self.kind])
+        stored = torch.empty(min(count, _MAX_BLOCK_VALUES), dtype=_FLOAT_DTYPES[self.kind])
         with _opened(self.path, self.state) as file:
             file.seek(self.start_byte + first * stored.element_size())
-            for start in range(0, count, _BLOCK_VALUES):
+            for start in range(0, count, _MAX_BLOCK_VALUES):
                 block = stored[: count - start]
                 wanted = block.view(torch.uint8).numpy().data
                 if file.readinto(wanted) != wanted.nbytes:

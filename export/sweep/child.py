@@ -1,4 +1,4 @@
-"""One task of a sweep, in a process of its own: the export, its evaluation, and a result file.
+"""Does one task of a sweep in a process of its own: export, evaluation, and a result file.
 
 Usage: python -m tinyaya.export.sweep.child OUT NAME PARENT. The process dies with PARENT, its
 parent's id.
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinyaya.export.sweep.files import TaskFiles, read_json, write_whole
+from tinyaya.export.sweep.files import TaskFiles, read_json, write_json
 from tinyaya.export.sweep.task import Task
 from tinyaya.runtime.errors import TinyAyaError
 
@@ -41,7 +41,7 @@ def main(out: Path, name: str, parent: int) -> int:
 def _do(task: Task, files: TaskFiles) -> None:
     if read_json(files.begun).get("key") != task.key:
         _remove_bundle(files)
-        write_whole(files.begun, {"key": task.key})
+        write_json(files.begun, {"key": task.key})
     began = time.monotonic()
     if not (files.bundle / "manifest.json").exists():  # bundles appear whole
         _export(task, files)
@@ -58,7 +58,7 @@ def _do(task: Task, files: TaskFiles) -> None:
         "export_s": round(exported - began, 1),
         "evaluate_s": round(time.monotonic() - exported, 1),
     }
-    write_whole(files.result, result)
+    write_json(files.result, result)
 
 
 def _export(task: Task, files: TaskFiles) -> None:

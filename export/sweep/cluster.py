@@ -1,4 +1,4 @@
-"""Tasks in, each a child process on some node of a Ray cluster; Ray places them by memory.
+"""Runs tasks as child processes on the nodes of a Ray cluster; Ray places them by memory.
 
 All nodes have this package, and the checkpoints and results at the same paths.
 """
@@ -13,15 +13,15 @@ from typing import Any
 
 from tinyaya.export.errors import MissingExtraError
 from tinyaya.export.sweep.files import TaskFiles
-from tinyaya.export.sweep.local import CHILD, Tell, describe, said
+from tinyaya.export.sweep.local import CHILD_COMMAND, Tell, describe, said
 from tinyaya.export.sweep.task import Task
 from tinyaya.runtime.errors import OptionError
 
-_CONNECT_S = 10
+_CONNECT_TIMEOUT_S = 10
 
 
 def run_on_cluster(
-    address: str, out: Path, tasks: Sequence[Task], tell: Tell, child: Sequence[str] = CHILD
+    address: str, out: Path, tasks: Sequence[Task], tell: Tell, child: Sequence[str] = CHILD_COMMAND
 ) -> None:
     """Run all tasks on the cluster at `address`; `tell` hears where one was and how it ended.
 
@@ -84,7 +84,7 @@ def _check_reachable(address: str) -> None:
     """Ray itself tries for minutes; "auto" and "local" are no addresses."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
 
 
 def _check_sizes(nodes: Sequence[Any], tasks: Sequence[Task]) -> None:

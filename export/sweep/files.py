@@ -1,12 +1,13 @@
-"""Where a sweep keeps what: bundles in the open, everything else in a hidden folder beside them."""
+"""Names where a sweep keeps what: bundles in the open, all else in a hidden folder beside them."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STATE = ".sweep"
+from tinyaya.runtime.whole_file import write_whole
+
+STATE_FOLDER = ".sweep"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class TaskFiles:
 
     def work(self, group: str) -> Path:
         """Where finished layers of a calibration are kept for all backends."""
-        return self.out / STATE / f"work-{group}"
+        return self.out / STATE_FOLDER / f"work-{group}"
 
     def finished(self, key: str) -> bool:
         """Whether the result of a task of that key is there."""
@@ -56,11 +57,11 @@ class TaskFiles:
         return bundle.exists() and read_json(self.result).get("key") == key
 
     def _state(self, name: str) -> Path:
-        return self.out / STATE / self.name / name
+        return self.out / STATE_FOLDER / self.name / name
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object of a file that `write_whole` wrote; empty where there is none."""
+    """An object of a file that `write_json` wrote; empty where there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -68,12 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def write_whole(path: Path, value: object) -> None:
-    """Write JSON beside `path`, sync, and rename: a crash leaves the old file or none."""
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, in a folder that is made if need be: a crash leaves the old file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part-{os.getpid()}")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1))

@@ -1,4 +1,4 @@
-"""Tasks in, each a child process on this machine; no more at once than memory allows."""
+"""Runs tasks as child processes here; no more at once than memory allows."""
 
 import os
 import subprocess
@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyaya.export.sweep.files import TaskFiles, write_whole
+from tinyaya.export.sweep.files import TaskFiles, write_json
 from tinyaya.export.sweep.task import Task
 
 Tell = Callable[[Task, str], None]
-_POLL_S = 0.05
-CHILD = ("-m", "tinyaya.export.sweep.child")
+_POLL_INTERVAL_S = 0.05
+CHILD_COMMAND = ("-m", "tinyaya.export.sweep.child")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ def run_locally(
     *,
     limits: LocalLimits,
     tell: Tell,
-    child: Sequence[str] = CHILD,
+    child: Sequence[str] = CHILD_COMMAND,
 ) -> None:
     """Run all tasks; `tell` hears when one starts and how it ended.
 
@@ -44,7 +44,7 @@ def run_locally(
                 waiting.remove(task)
                 tell(task, "started")
                 running[task.name] = (task, _start(out, task, child))
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_INTERVAL_S)
             for task, process in list(running.values()):
                 if process.poll() is not None:
                     del running[task.name]
@@ -67,7 +67,7 @@ def said(out: Path, task: Task, status: int) -> str:
 
 def describe(out: Path, task: Task) -> None:
     """Tell the child what to do."""
-    write_whole(TaskFiles(out=out, name=task.name).task, vars(task))
+    write_json(TaskFiles(out=out, name=task.name).task, vars(task))
 
 
 def _startable(waiting: Sequence[Task], running: list[Task], limits: LocalLimits) -> list[Task]:

@@ -1,17 +1,15 @@
-"""Results of a sweep in, one page out that stands alone: no other files, no network."""
+"""Draws the results of a sweep as one page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
-
 from tinyaya.export.languages.table import LANGUAGES
+from tinyaya.export.pages.render import render
 from tinyaya.export.sweep.task import Task
 
-_PLOTTED_KL = 1e-7  # unquantized bundles would stretch the axis over ten decades
+_MIN_PLOTTED_KL = 1e-7  # unquantized bundles would stretch the axis over ten decades
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +56,14 @@ def render_sweep(title: str, rows: Sequence[Row]) -> str:
     judged = [row for row in rows if row.mean_kl is not None]
     codes = {code for row in judged for code in row.result["quality"]["languages"]}
     by_language = [(code, [row.language_kl(code) for row in judged]) for code in sorted(codes)]
-    template = (files("tinyaya.export.sweep") / "page.html").read_text("utf-8")
-    return (
-        Environment(autoescape=True)
-        .from_string(template)
-        .render(
-            title=title,
-            rows=rows,
-            judged=judged,
-            languages=[(code, LANGUAGES.get(code), kls) for code, kls in by_language],
-            largest=max((kl for _, kls in by_language for kl in kls if kl is not None), default=1),
-            plot=_plot(judged),
-        )
+    return render(
+        "tinyaya.export.sweep",
+        title=title,
+        rows=rows,
+        judged=judged,
+        languages=[(code, LANGUAGES.get(code), kls) for code, kls in by_language],
+        largest=max((kl for _, kls in by_language for kl in kls if kl is not None), default=1),
+        plot=_plot(judged),
     )
 
 
@@ -84,6 +78,6 @@ def _plot(judged: Sequence[Row]) -> str | None:
             ours=True,
         )
         for row in judged
-        if (row.mean_kl or 0) > _PLOTTED_KL
+        if (row.mean_kl or 0) > _MIN_PLOTTED_KL
     ]
     return points_plot(points, "bundle, MB") if len(points) > 1 else None

@@ -1,4 +1,4 @@
-"""A sweep in, its bundles and one page out; what is finished is never done again."""
+"""Runs a sweep and writes its page; what is finished is never done again."""
 
 import fcntl
 import os
@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyaya.export.sweep.cluster import run_on_cluster
-from tinyaya.export.sweep.files import STATE, TaskFiles, read_json
-from tinyaya.export.sweep.local import CHILD, LocalLimits, Tell, run_locally
+from tinyaya.export.sweep.files import STATE_FOLDER, TaskFiles, read_json
+from tinyaya.export.sweep.local import CHILD_COMMAND, LocalLimits, Tell, run_locally
 from tinyaya.export.sweep.page import Row, render_sweep
 from tinyaya.export.sweep.task import Sweep, Task
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.whole_file import write_whole
 
-PAGE = "index.html"
-_MEMORY_SHARE = 0.9  # of what is available; the rest is for what else the machine does
-_CORES_A_JOB = 4  # an export's arithmetic keeps several cores busy
+PAGE_FILE = "index.html"
+_USABLE_MEMORY_SHARE = 0.9  # of what is available; the rest is for what else the machine does
+_CORES_PER_JOB = 4  # an export's arithmetic keeps several cores busy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ def run_sweep(
     ray: str | None,
     jobs: int | None,
     tell: Tell,
-    child: Sequence[str] = CHILD,
+    child: Sequence[str] = CHILD_COMMAND,
 ) -> SweepResult:
     """Run the tasks without a result, here or on the Ray cluster at `ray`; write the page.
 
@@ -56,17 +57,15 @@ def run_sweep(
         elif waiting:
             run_on_cluster(ray, sweep.out, waiting, hear, child)
         rows = tuple(_row(sweep, task, failed.get(task.name)) for task in sweep.tasks)
-        page = sweep.out / PAGE
-        part = page.with_name(f".{PAGE}.part")
-        part.write_text(render_sweep(sweep.out.name, rows), encoding="utf-8")
-        part.replace(page)
+        page = sweep.out / PAGE_FILE
+        write_whole(page, render_sweep(sweep.out.name, rows))
     return SweepResult(page=page, rows=rows, failed=failed)
 
 
 def _limits(waiting: Sequence[Task], jobs: int | None) -> LocalLimits:
     from tinyaya.export.system.proc import available_memory_bytes
 
-    memory_bytes = int(available_memory_bytes() * _MEMORY_SHARE)
+    memory_bytes = int(available_memory_bytes() * _USABLE_MEMORY_SHARE)
     for task in waiting:
         if task.peak_bytes > memory_bytes:
             raise OptionError(
@@ -74,7 +73,7 @@ def _limits(waiting: Sequence[Task], jobs: int | None) -> LocalLimits:
                 f"{memory_bytes / 1e9:.2f} GB may be used; close programs or use a larger machine"
             )
     if jobs is None:
-        jobs = max(1, (os.cpu_count() or 1) // _CORES_A_JOB)
+        jobs = max(1, (os.cpu_count() or 1) // _CORES_PER_JOB)
     if jobs < 1:
         raise OptionError(f"jobs is {jobs}; expected at least 1")
     return LocalLimits(jobs=jobs, memory_bytes=memory_bytes)
@@ -84,8 +83,8 @@ def _limits(waiting: Sequence[Task], jobs: int | None) -> LocalLimits:
 def _alone(out: Path) -> Iterator[None]:
     """One sweep at a time in a folder; the lock goes with the process."""
     try:
-        (out / STATE).mkdir(parents=True, exist_ok=True)
-        lock = os.open(out / STATE / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        (out / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+        lock = os.open(out / STATE_FOLDER / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
         raise OptionError(f"cannot write {out}: {error.strerror}; choose another out") from error
     try:

@@ -1,4 +1,4 @@
-"""A sweep file in, its tasks out: one export each, everything checked before any work.
+"""Reads a sweep file into tasks, one export each; all is checked before any work.
 
 A sweep file is TOML; docs/sweep.md says what may stand in it.
 """
@@ -24,8 +24,8 @@ from tinyaya.export.vocabulary.choose import trimmed
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Silent
 
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_KEYS: Mapping[str, type] = {
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_KEY_TYPES: Mapping[str, type] = {
     "out": str,
     "checkpoints": dict,
     "recipes": list,
@@ -34,8 +34,8 @@ _KEYS: Mapping[str, type] = {
     "export": dict,
     "evaluate": dict,
 }
-_NEEDED = ("out", "checkpoints", "recipes", "backends")
-_EXPORT: Mapping[str, type] = {
+_REQUIRED_KEYS = ("out", "checkpoints", "recipes", "backends")
+_EXPORT_KEY_TYPES: Mapping[str, type] = {
     "context": int,
     "chunk": int,
     "kv": str,
@@ -45,7 +45,7 @@ _EXPORT: Mapping[str, type] = {
     "calibration_tokens": int,
     "verify": bool,
 }
-_EVALUATE: Mapping[str, type] = {"tokens": int, "sentences": int}
+_EVALUATE_KEY_TYPES: Mapping[str, type] = {"tokens": int, "sentences": int}
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -54,11 +54,11 @@ def read_sweep(path: Path) -> Sweep:
     Raises ExportError or QuantizeError, whose one line says what is wrong with it.
     """
     raw = _parsed(path)
-    _check_kinds(path, "", raw, _KEYS)
-    if missing := [key for key in _NEEDED if not raw.get(key)]:
+    _check_kinds(path, "", raw, _KEY_TYPES)
+    if missing := [key for key in _REQUIRED_KEYS if not raw.get(key)]:
         raise OptionError(f"{path}: {missing[0]} is missing or empty; expected docs/sweep.md's")
-    _check_kinds(path, "export.", raw.get("export", {}), _EXPORT)
-    _check_kinds(path, "evaluate.", raw.get("evaluate", {}), _EVALUATE)
+    _check_kinds(path, "export.", raw.get("export", {}), _EXPORT_KEY_TYPES)
+    _check_kinds(path, "evaluate.", raw.get("evaluate", {}), _EVALUATE_KEY_TYPES)
     folder = path.absolute().parent
     tasks = _tasks(path, raw, folder)
     checkpoints = {task.source: open_checkpoint(Path(task.source)) for task in tasks}
@@ -128,7 +128,7 @@ def _check_texts(path: Path, key: str, found: Any) -> None:
 
 def _check(path: Path, task: Task) -> None:
     """All that can be said before the checkpoint is opened."""
-    if not _PLAIN.fullmatch(task.name):
+    if not _FOLDER_NAME.fullmatch(task.name):
         raise OptionError(
             f"{path}: {task.name!r} is to be a folder's name; expected letters, digits, - _ and ."
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-_LARGE_BYTES = 1 << 20
+_MIN_MAPPED_BYTES = 1 << 20
 
 
 def map_large_blocks() -> None:
@@ -17,7 +17,7 @@ def map_large_blocks() -> None:
     export runs.
     """
     try:
-        ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, _MIN_MAPPED_BYTES)
     except (OSError, AttributeError):
         return
 

@@ -1,4 +1,4 @@
-"""A machine in, a Diagnosis out: versions, processor, memory, and what follows from them."""
+"""Examines this machine: versions, processor, memory, and what follows from them."""
 
 import os
 import platform
@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from tinyaya.export.system.proc import memory_bytes
 
 PACKAGES = (
     "onnxruntime", "executorch", "torch", "numpy", "tokenizers", "llguidance", "starlette",
@@ -24,7 +26,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "AVX-512 VNNI": ("avx512_vnni",),
     "AMX int8": ("amx_int8",),
 }
-_INTEGER_DOT = {"dotprod", "i8mm", "AVX-VNNI", "AVX-512 VNNI", "AMX int8"}
+_INTEGER_DOT_FEATURES = {"dotprod", "i8mm", "AVX-VNNI", "AVX-512 VNNI", "AMX int8"}
 _TINY_AYA_INT4_BYTES = 3_300_000_000  # resident, of the real sizes (docs/decisions.md)
 
 
@@ -58,7 +60,7 @@ class Diagnosis:
 def examine() -> Diagnosis:
     """Look at this machine; loads no engine."""
     processor, features = read_processor(_text(Path("/proc/cpuinfo")))
-    memory = _memory_bytes(_text(Path("/proc/meminfo")))
+    memory = memory_bytes()
     packages = {name: _version(name) for name in PACKAGES}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Diagnosis(
@@ -86,7 +88,7 @@ def read_processor(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
 def _advice(
     packages: Mapping[str, str | None], features: Sequence[str], available_bytes: int | None
 ) -> Iterator[str]:
-    if set(features) & _INTEGER_DOT:
+    if set(features) & _INTEGER_DOT_FEATURES:
         yield "integer products are fast here: int4 and int8 recipes gain most"
     elif features:
         yield "no integer dot products: int4 still reads least memory, prefill will be slow"
@@ -105,11 +107,6 @@ def _advice(
     ):
         if not packages[name]:
             yield f"{need} needs pip install 'tinyaya-export[{extra}]'"
-
-
-def _memory_bytes(meminfo: str) -> dict[str, int]:
-    found = re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.MULTILINE)
-    return {name: int(count) * 1024 for name, count in found}
 
 
 def _version(name: str) -> str | None:

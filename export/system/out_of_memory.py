@@ -1,4 +1,4 @@
-"""An exception in; whether memory ran out, and one line that says where and what would help."""
+"""Tells whether memory ran out, where, and what would help."""
 
 import errno
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tinyaya.export.options import ExportOptions
 from tinyaya.runtime.progress import NamedProgress
 
 # What torch, ONNX Runtime, C++ and ExecuTorch say; each raises it as an error of its own kind.
-_SAID = (
+_OUT_OF_MEMORY_MESSAGES = (
     "can't allocate memory",
     "Failed to allocate memory",
     "Cannot allocate memory",
@@ -30,7 +30,7 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         if isinstance(cause, OSError) and cause.errno == errno.ENOMEM:
             return True
-        if any(text in str(cause) for text in _SAID):
+        if any(text in str(cause) for text in _OUT_OF_MEMORY_MESSAGES):
             return True
         cause = cause.__cause__ or cause.__context__
     return False

@@ -1,4 +1,4 @@
-"""A byte-level BPE `tokenizer.json` in; out: its tokens as bytes, and its parts by some ids.
+"""Reads a byte-level BPE tokenizer: tokens as bytes, merges, and its parts by some ids.
 
 Merges are pairs of tokens; the rank of a merge is its place, and of equal places none exist.
 """
@@ -13,18 +13,22 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from tinyaya.export.errors import TokenizerError
 
-_PLAIN = (*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256))
+_PRINTABLE_BYTES = (
+    *range(ord("!"), ord("~") + 1),
+    *range(ord("¡"), ord("¬") + 1),
+    *range(ord("®"), 256),
+)
 
 
 def _byte_characters() -> dict[str, int]:
     """The characters that stand for bytes in a byte-level tokenizer's file."""
-    others = (byte for byte in range(256) if byte not in _PLAIN)
-    return {chr(byte): byte for byte in _PLAIN} | {
+    others = (byte for byte in range(256) if byte not in _PRINTABLE_BYTES)
+    return {chr(byte): byte for byte in _PRINTABLE_BYTES} | {
         chr(256 + index): byte for index, byte in enumerate(others)
     }
 
 
-BYTES: Mapping[str, int] = _byte_characters()
+BYTE_CHARACTERS: Mapping[str, int] = _byte_characters()
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,9 @@ class BytePairs:
 
     def bytes_of(self, token: str) -> bytes | None:
         """What the token stands for; None for one that no bytes make."""
-        if any(char not in BYTES for char in token):
+        if any(char not in BYTE_CHARACTERS for char in token):
             return None
-        return bytes(BYTES[char] for char in token)
+        return bytes(BYTE_CHARACTERS[char] for char in token)
 
     def closed(self, tokens: Iterable[str]) -> set[str]:
         """`tokens` and all that merges make them of, so that every way to them stays."""
@@ -125,7 +129,7 @@ def _check_kind(definition: Mapping[str, Any]) -> None:
     model = definition["model"]
     steps = [definition.get("pre_tokenizer") or {}]
     steps += steps[0].get("pretokenizers") or []
-    missing = sum(char not in model["vocab"] for char in BYTES)
+    missing = sum(char not in model["vocab"] for char in BYTE_CHARACTERS)
     for found in (
         "no ByteLevel step" if not any(step.get("type") == "ByteLevel" for step in steps) else "",
         f"no token for {missing} of the 256 bytes" if missing else "",

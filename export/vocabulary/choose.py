@@ -1,4 +1,4 @@
-"""A checkpoint and languages in; out: the checkpoint with the tokens alone that they need.
+"""Chooses the tokens that some languages need.
 
 A token stays with all merges that lead to it. So where a text's tokens all stay, the same merges
 happen in the same order, and the text has the same tokens as before.
@@ -11,22 +11,22 @@ from contextlib import suppress
 from importlib.resources import files
 from itertools import chain
 
-from tinyaya.export.languages.scripts import COMMON, Characters, scripts_of
+from tinyaya.export.languages.scripts import COMMON_SCRIPTS, Characters, scripts_of
 from tinyaya.export.languages.table import LANGUAGES
 from tinyaya.export.languages.texts import texts_of
 from tinyaya.export.languages.variants import variant_note
 from tinyaya.export.options import ExportOptions, VocabularyOptions
 from tinyaya.export.source.checkpoint import Checkpoint, read_json
 from tinyaya.export.source.tokenizer import Encode, Tokenizer, hugging_face_encoder
-from tinyaya.export.vocabulary.bpe import BYTES, BytePairs
+from tinyaya.export.vocabulary.bpe import BYTE_CHARACTERS, BytePairs
 from tinyaya.export.vocabulary.trim import ROW_MULTIPLE, trim_checkpoint
 from tinyaya.runtime import ChatTemplate, ChatTemplateError
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Progress
 
 # `tight` may lengthen text that it was not chosen by, which halves of the texts stand for.
-_TIGHT_GROWTH = 0.02
-_CODE = "code_sample.txt"
+_MAX_TIGHT_GROWTH = 0.02
+_CODE_SAMPLE_FILE = "code_sample.txt"
 
 
 def trimmed(checkpoint: Checkpoint, export: ExportOptions, progress: Progress) -> Checkpoint:
@@ -59,9 +59,10 @@ def choose_ids(
     """Ids of the tokens that stay, ascending; preamble: a text that must not become longer."""
     pairs = BytePairs.of(read_json(checkpoint.folder / "tokenizer.json"))
     encode = hugging_face_encoder(checkpoint.folder)
-    scripts = set(COMMON).union(*map(scripts_of, options.languages))
+    scripts = set(COMMON_SCRIPTS).union(*map(scripts_of, options.languages))
     safe = _written_in(pairs, Characters.of_scripts(scripts))
-    always = {*pairs.added, *BYTES, *_needed(pairs, checkpoint.tokenizer, encode, preamble)}
+    needed = _needed(pairs, checkpoint.tokenizer, encode, preamble)
+    always = {*pairs.added, *BYTE_CHARACTERS, *needed}
     chosen = safe if options.keep == "safe" else _tight(pairs, safe, encode, options)
     tokens = pairs.closed(chosen | always)
     tokenizer = checkpoint.tokenizer  # its ids may lie in rows that no token has
@@ -83,7 +84,8 @@ def _needed(
     pairs: BytePairs, tokenizer: Tokenizer, encode: Encode, preamble: str | None
 ) -> set[str]:
     """Tokens of code, and of what prompts begin with, in whatever script that is."""
-    texts = [(files("tinyaya.export.vocabulary") / _CODE).read_text("utf-8"), preamble or ""]
+    code = (files("tinyaya.export.vocabulary") / _CODE_SAMPLE_FILE).read_text("utf-8")
+    texts = [code, preamble or ""]
     if tokenizer.chat_template is not None:
         template = ChatTemplate(tokenizer.chat_template, tokenizer.config)
         with suppress(ChatTemplateError):  # the search for a preamble tells
@@ -106,7 +108,7 @@ def _tight(
     def fits(merges: int) -> bool:
         kept = pairs.closed(_kept(pairs, safe, (first for first, _ in halves), merges))
         return all(
-            _length(pairs, second, kept) <= (1 + _TIGHT_GROWTH) * _length(pairs, second, safe)
+            _length(pairs, second, kept) <= (1 + _MAX_TIGHT_GROWTH) * _length(pairs, second, safe)
             for _, second in halves
         )
 

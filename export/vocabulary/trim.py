@@ -1,4 +1,4 @@
-"""A checkpoint and the ids to keep in; out: the same checkpoint with those rows alone.
+"""Trims a checkpoint to the rows of some ids.
 
 What comes out is read like any other, so nothing after it knows of the trim: its folder holds a
 config and a tokenizer of the new ids, its tables are rows of those on disk.
@@ -22,16 +22,18 @@ from torch import Tensor
 from tinyaya.export.decoder.config import parse_config
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
 from tinyaya.export.errors import TargetError
-from tinyaya.export.source.checkpoint import Checkpoint, Trim, read_json
+from tinyaya.export.source.checkpoint import Checkpoint, Trim, open_checkpoint, read_json
 from tinyaya.export.source.tokenizer import open_tokenizer
 from tinyaya.export.source.weights import StoredTensor
 from tinyaya.export.vocabulary.bpe import BytePairs
+from tinyaya.runtime import Bundle
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.whole_file import is_leftover
 
 # Kernels take outputs in groups of up to 64; a row in a smaller last group has other last bits.
 ROW_MULTIPLE = 64
-_SPAN_ROWS = 4096  # of the stored table that are in memory at a time
-_GAP_ROWS = 64  # of rows nobody wants, which are cheaper read than skipped
+_MAX_SPAN_ROWS = 4096  # of the stored table that are in memory at a time
+_MAX_GAP_ROWS = 64  # of rows nobody wants, which are cheaper read than skipped
 _SIDE_FILES = ("tokenizer_config.json", "generation_config.json", "config.json")
 
 
@@ -92,9 +94,8 @@ def trim_checkpoint(
 
 def _make_folder() -> Path:
     """A temporary folder that names its process, and none of processes that were killed."""
-    for path in Path(gettempdir()).glob("trimmed-*-*"):
-        if not Path("/proc", path.name.rpartition("-")[2]).exists():
-            shutil.rmtree(path, ignore_errors=True)
+    for path in filter(is_leftover, Path(gettempdir()).glob("trimmed-*-*")):
+        shutil.rmtree(path, ignore_errors=True)
     with _writes_explained():
         return Path(mkdtemp(prefix="trimmed-", suffix=f"-{os.getpid()}"))
 
@@ -125,6 +126,21 @@ def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoi
         ) from error
 
 
+def open_as(source: Path, bundle: Bundle) -> Checkpoint:
+    """Open the checkpoint `source` and trim it as the bundle was.
+
+    Raises CheckpointError, and OptionError for another model than the bundle's.
+    """
+    checkpoint = trim_as(open_checkpoint(source), bundle.manifest.vocabulary)
+    config, model = checkpoint.config, bundle.manifest.model
+    heads = {(layer.heads, layer.kv_heads, layer.head_dim) for layer in config.layers}
+    found = (config.vocab_size, len(config.layers), config.width, config.window, heads)
+    model_heads = {(model.heads, model.kv_heads, model.head_dim)}
+    if found != (model.vocab_size, model.layers, model.width, model.window, model_heads):
+        raise OptionError(f"{source} is another model than the one in {bundle.folder}")
+    return checkpoint
+
+
 def ranges_of(ids: Sequence[int]) -> list[list[int]]:
     """Half-open ranges that hold ascending ids and no other."""
     edges = [0, *(i for i in range(1, len(ids)) if ids[i] != ids[i - 1] + 1), len(ids)]
@@ -135,7 +151,7 @@ def _spans(rows: Sequence[int]) -> Iterable[list[int]]:
     """Rows in runs that are read at once."""
     span: list[int] = []
     for row in rows:
-        if span and (row - span[-1] > _GAP_ROWS or row - span[0] >= _SPAN_ROWS):
+        if span and (row - span[-1] > _MAX_GAP_ROWS or row - span[0] >= _MAX_SPAN_ROWS):
             yield span
             span = []
         span.append(row)

@@ -1,4 +1,4 @@
-"""A folder in; the memory that its mapped files hold, after a load, goes back to the system.
+"""Gives back to the system the memory that mapped files hold after a load.
 
 Engines read a program's weights once to pack them, and keep the file mapped for the vocabulary
 table, of which a step reads a few rows. Pages given back are read again where they are needed.
@@ -9,20 +9,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_SMAPS = Path("/proc/self/smaps")  # Linux and Android alone
-_MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ +(/.*)$")
-_DONTNEED = 4  # MADV_DONTNEED
+_SMAPS_FILE = Path("/proc/self/smaps")  # Linux and Android alone
+_MAPPING_LINE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ +(/.*)$")
+_MADV_DONTNEED = 4
 
 
 def release_mapped(folder: Path) -> None:
     """Unlock and drop the pages of all files of `folder`; does nothing where it cannot."""
-    if not _SMAPS.exists():
+    if not _SMAPS_FILE.exists():
         return
     libc = ctypes.CDLL(None)
-    for start, end in _unchanged(folder.resolve(), _SMAPS.read_text(encoding="utf-8")):
+    for start, end in _unchanged(folder.resolve(), _SMAPS_FILE.read_text(encoding="utf-8")):
         address, size = ctypes.c_void_p(start), ctypes.c_size_t(end - start)
         libc.munlock(address, size)
-        libc.madvise(address, size, _DONTNEED)
+        libc.madvise(address, size, _MADV_DONTNEED)
 
 
 def _unchanged(folder: Path, smaps: str) -> Iterator[tuple[int, int]]:
@@ -30,7 +30,7 @@ def _unchanged(folder: Path, smaps: str) -> Iterator[tuple[int, int]]:
     found: tuple[int, int] | None = None
     for line in smaps.splitlines():
         if line[0].islower() or line[0].isdigit():
-            place = _MAPPING.match(line)
+            place = _MAPPING_LINE.match(line)
             inside = place is not None and Path(place[3]).is_relative_to(folder)
             found = (int(place[1], 16), int(place[2], 16)) if place and inside else None
         elif found and line.startswith("Anonymous:"):

@@ -1,4 +1,4 @@
-"""An ONNX program in, logits out; each cache is one buffer that ONNX Runtime updates in place."""
+"""Runs an ONNX program; each cache is one buffer that ONNX Runtime updates in place."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -9,13 +9,21 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from tinyaya.runtime.engines import EngineState, Mark, check_sizes
+from tinyaya.runtime.engines.base import EngineState, Mark, check_sizes
+from tinyaya.runtime.engines.interface import (
+    IDS_INPUT,
+    LOGITS_OUTPUT,
+    MASK_INPUT,
+    ONNX_CACHE_PARTS,
+    past_name,
+    present_name,
+)
 from tinyaya.runtime.engines.mapped_files import release_mapped
 from tinyaya.runtime.errors import OptionError, ProgramError
 from tinyaya.runtime.manifest import Manifest, Preamble
 
 ROWS_INPUT = "logits_to_keep"  # an input with a default: 1, the last position alone
-_SILENT_BELOW_ERROR = 3
+_LOG_ERRORS_ALONE = 3
 # KleidiAI multiplies int4 on ARM: 2 to 8 % more KL than without, for fewer instructions.
 _SESSION_ENTRIES = {"mlas.disable_kleidiai": "0"}
 _ORT_TYPES = {"float32": "tensor(float)", "int8": "tensor(int8)"}  # of CACHE_DTYPES
@@ -49,13 +57,13 @@ class OnnxEngine:
             self._binding.bind_ortvalue_input(ROWS_INPUT, asked)
         self._caches: list[NDArray[Any]] = []  # keys and values of the first layer, of the next ...
         for index, shape in enumerate(self._cache_shapes):
-            for part in ("key", "value"):
+            for part in ONNX_CACHE_PARTS:
                 sizes = (1, shape.kv_heads, shape.slots, shape.head_dim)
                 zeros = np.zeros(sizes, shape.dtype)
                 self._caches.append(zeros)
                 cache = ort.OrtValue.ortvalue_from_numpy(zeros)  # the same memory
-                self._binding.bind_ortvalue_input(f"past_key_values.{index}.{part}", cache)
-                self._binding.bind_ortvalue_output(f"present.{index}.{part}", cache)
+                self._binding.bind_ortvalue_input(past_name(index, part), cache)
+                self._binding.bind_ortvalue_output(present_name(index, part), cache)
 
     def step(self, ids: Sequence[int], position: int) -> NDArray[np.float32]:
         """As `Engine.step`."""
@@ -71,9 +79,9 @@ class OnnxEngine:
         end = position + len(ids)
         if self.rows > 1:
             self._rows_asked[0] = rows
-        self._binding.bind_cpu_input("input_ids", np.array([ids], np.int64))
-        self._binding.bind_cpu_input("attention_mask", self._ones[:, :end])
-        self._binding.bind_output("logits", "cpu")
+        self._binding.bind_cpu_input(IDS_INPUT, np.array([ids], np.int64))
+        self._binding.bind_cpu_input(MASK_INPUT, self._ones[:, :end])
+        self._binding.bind_output(LOGITS_OUTPUT, "cpu")
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # ONNX Runtime's errors share no other base
@@ -178,7 +186,7 @@ def _check_caches(session: ort.InferenceSession, folder: Path, manifest: Manifes
     """Types and sizes of the program's caches, where it has fixed them, are the manifest's."""
     found = {entry.name: (entry.type, entry.shape) for entry in session.get_inputs()}
     for index, shape in enumerate(manifest.cache):
-        kind, sizes = found.get(f"past_key_values.{index}.key", (None, []))
+        kind, sizes = found.get(past_name(index, "key"), (None, []))
         expected = [1, shape.kv_heads, shape.slots, shape.head_dim]
         fits = len(sizes) == 4 and all(
             have == want for have, want in zip(sizes, expected, strict=True) if type(have) is int
@@ -195,7 +203,7 @@ def _load(path: Path, threads: int | None) -> ort.InferenceSession:
         raise OptionError(f"threads is {threads}; expected at least 1")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = _SILENT_BELOW_ERROR
+    options.log_severity_level = _LOG_ERRORS_ALONE
     for key, value in _SESSION_ENTRIES.items():
         options.add_session_config_entry(key, value)
     try:

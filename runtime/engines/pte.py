@@ -1,4 +1,4 @@
-"""Steps of a .pte in, logits out: its caches as an engine keeps them, whoever runs the program.
+"""Keeps the caches of a .pte as an engine does, whoever runs the program.
 
 Shape suffixes: V vocabulary, T tokens of a step that a program tells of.
 """
@@ -12,13 +12,13 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyaya.runtime.engines import EngineState, Mark, check_sizes
+from tinyaya.runtime.engines.base import EngineState, Mark, check_sizes
+from tinyaya.runtime.engines.interface import PTE_CACHE_PARTS, attention_name, restore_offset
 from tinyaya.runtime.engines.mapped_files import release_mapped
 from tinyaya.runtime.errors import ProgramError
 from tinyaya.runtime.manifest import Manifest
 
 ROWS_METHOD = "get_max_logit_rows"  # constant of a .pte; without it, the last position alone
-_PARTS = ("keys", "values")
 
 
 class Program(Protocol):
@@ -77,7 +77,7 @@ class PteEngine:
         """logits_TV of the positions that the program tells of."""
         self._own()
         restoring = self._restoring and position > 0
-        start = position + 2 * self._context if restoring else position
+        start = position + restore_offset(self._context) if restoring else position
         logits_TV = self._shared.program.forward(ids, start)
         if len(logits_TV) != (expected := told(len(ids), self.rows)):
             raise ProgramError(
@@ -154,5 +154,5 @@ class PteEngine:
 
     def _caches(self) -> list[NDArray[Any]]:
         """Keys and values of each layer, [slots, kv_heads, head_dim]."""
-        layers = (f"decoder.blocks.{index}.attend" for index in range(len(self._shapes)))
-        return [self.buffer(f"{layer}.{part}")[0] for layer in layers for part in _PARTS]
+        layers = map(attention_name, range(len(self._shapes)))
+        return [self.buffer(f"{layer}.{part}")[0] for layer in layers for part in PTE_CACHE_PARTS]

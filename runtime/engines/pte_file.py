@@ -1,4 +1,4 @@
-"""The bytes of a .pte in; out, whether its attention may read 8-bit caches as they are.
+"""Reads in a .pte whether its attention may take 8-bit caches as they are.
 
 Programs turn such caches to float32 at each step, as the official attention wants them. Where the
 file shows that attention alone reads what comes out, the native engine leaves that out.
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-_CODES, _FLOATS = 1, 6  # of ScalarType, in schema/scalar_type.fbs
-_TENSOR = 5  # of KernelTypes, in schema/program.fbs
+_INT8_TYPE, _FLOAT32_TYPE = 1, 6  # of ScalarType, in schema/scalar_type.fbs
+_TENSOR_VALUE = 5  # of KernelTypes, in schema/program.fbs
 _KERNEL, _DELEGATE, _MOVE, _JUMP, _FREE = range(1, 6)  # of InstructionArguments
-_UPDATES = ("llama::update_cache.out", "llama::update_cache_with_indices.out")
+_UPDATE_OPERATORS = ("llama::update_cache.out", "llama::update_cache_with_indices.out")
 _SLICE, _WIDEN, _ATTEND = (
     "aten::slice_copy.Tensor_out",
     "aten::_to_copy.out",
     "llama::custom_sdpa.out",
 )
-_KEYS, _VALUES, _WIDENED, _SLICED = 1, 2, 3, 5  # arguments: what attention reads, what is written
+_KEYS_ARG, _VALUES_ARG, _WIDENED_ARG, _SLICED_ARG = 1, 2, 3, 5  # two that are read, two written
 
 
 class _Call(NamedTuple):
@@ -116,7 +116,7 @@ def _call(instruction: _Table, names: Sequence[str]) -> _Call:
 
 def _type(value: _Table) -> int | None:
     """The ScalarType of a tensor."""
-    return value.table(1).number(0, "<b") if value.number(0, "<B") == _TENSOR else None
+    return value.table(1).number(0, "<b") if value.number(0, "<B") == _TENSOR_VALUE else None
 
 
 class _Flow:
@@ -129,7 +129,7 @@ class _Flow:
         for index, call in enumerate(calls):
             for value in set(call.args):
                 self._uses.setdefault(value, []).append(index)
-            if call.operator in _UPDATES and types[call.args[1]] == _CODES:
+            if call.operator in _UPDATE_OPERATORS and types[call.args[1]] == _INT8_TYPE:
                 self._written[call.args[1]] = index
         self._types = types
 
@@ -139,27 +139,29 @@ class _Flow:
         for cache, written in self._written.items():
             for index in self._uses[cache]:
                 call = self._calls[index]
-                if call.operator in _UPDATES:
+                if call.operator in _UPDATE_OPERATORS:
                     continue
                 if index < written or call.args[0] != cache:
                     return False
-                widening = self._only_reader(index, _SLICED) if call.operator == _SLICE else index
+                widening = (
+                    self._only_reader(index, _SLICED_ARG) if call.operator == _SLICE else index
+                )
                 attending = self._widened_for(widening)
                 if attending is None or widening is None:
                     return False
                 operands = self._calls[attending].args
                 turned.setdefault(attending, set()).add(
-                    operands.index(self._calls[widening].args[_WIDENED])
+                    operands.index(self._calls[widening].args[_WIDENED_ARG])
                 )
-        return bool(turned) and all(found == {_KEYS, _VALUES} for found in turned.values())
+        return bool(turned) and all(found == {_KEYS_ARG, _VALUES_ARG} for found in turned.values())
 
     def _widened_for(self, index: int | None) -> int | None:
         """The attention that alone reads what the call widens; None where there is no such."""
         if index is None or self._calls[index].operator != _WIDEN:
             return None
-        if self._types[self._calls[index].args[_WIDENED]] != _FLOATS:
+        if self._types[self._calls[index].args[_WIDENED_ARG]] != _FLOAT32_TYPE:
             return None
-        attending = self._only_reader(index, _WIDENED)
+        attending = self._only_reader(index, _WIDENED_ARG)
         found = attending is not None and self._calls[attending].operator == _ATTEND
         return attending if found else None
 

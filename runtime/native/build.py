@@ -1,4 +1,4 @@
-"""ExecuTorch's libraries and our C++ in; the package `tinyaya_native` out, a folder or a wheel.
+"""Builds the package `tinyaya_native`, a folder or a wheel, of our C++ and ExecuTorch's libraries.
 
 python -m tinyaya.runtime.native.build --out DIR           DIR/tinyaya_native, for PYTHONPATH
 python -m tinyaya.runtime.native.build --out DIR --wheel   DIR/tinyaya_native-*.whl, for pip
@@ -24,11 +24,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-EXECUTORCH = "1.5.1"
+EXECUTORCH_VERSION = "1.5.1"
 PACKAGE = "tinyaya_native"
 _HERE = Path(__file__).parent
-_SOURCES, _LIBRARY, _BUILT_OF = _HERE / "src", f"lib{PACKAGE}.so", "built_of.txt"
-_LIBRARIES = (
+_SOURCE_FOLDER, _LIBRARY_FILE, _BUILT_OF_FILE = _HERE / "src", f"lib{PACKAGE}.so", "built_of.txt"
+_EXECUTORCH_LIBRARIES = (
     "executorch",
     "executorch_threadpool",
     "executorch_kernels_optimized",
@@ -36,10 +36,10 @@ _LIBRARIES = (
     "executorch_backend_xnnpack",
 )
 # Vectors are multiplied and added in one instruction where the CPU has it.
-_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-Wall")
-_DEFINED = ("-DC10_USING_CUSTOM_GENERATED_MACROS", "-DET_USE_THREADPOOL")
-_AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma")
-_UNITS: Mapping[str, tuple[str, ...]] = {"library": (), "operators": (), "schedule": ()}
+_CPP_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-Wall")
+_MACRO_FLAGS = ("-DC10_USING_CUSTOM_GENERATED_MACROS", "-DET_USE_THREADPOOL")
+_AVX512_FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma")
+_COMMON_UNITS: Mapping[str, tuple[str, ...]] = {"library": (), "operators": (), "schedule": ()}
 
 
 class NativeBuildError(Exception):
@@ -63,7 +63,7 @@ class Target:
 TARGETS: Mapping[str, Target] = {
     "x86_64": Target(
         machine="x86_64",
-        kernels={"kernels_4": (), "kernels_8": ("-mavx2", "-mfma"), "kernels_16": _AVX512},
+        kernels={"kernels_4": (), "kernels_8": ("-mavx2", "-mfma"), "kernels_16": _AVX512_FLAGS},
     ),
     "aarch64": Target(machine="aarch64", kernels={"kernels_4": ()}),
 }
@@ -76,7 +76,7 @@ def build_folder(out: Path, target: Target, compiler: str | None = None) -> Path
     """
     folder, compiler = out / PACKAGE, compiler or target.compiler
     built_of = _digest(target, compiler)
-    stamp = folder / _BUILT_OF
+    stamp = folder / _BUILT_OF_FILE
     if stamp.exists() and stamp.read_text() == built_of:
         return out
     if shutil.which(compiler) is None:
@@ -87,7 +87,7 @@ def build_folder(out: Path, target: Target, compiler: str | None = None) -> Path
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         executorch = _executorch(target, Path(scratch))
-        for name in _LIBRARIES:
+        for name in _EXECUTORCH_LIBRARIES:
             shutil.copy(executorch / "lib" / f"lib{name}.so", folder)
         shutil.copy(_license(executorch), folder / "LICENSE.executorch")
         _compile(target, compiler, executorch, folder)
@@ -97,8 +97,8 @@ def build_folder(out: Path, target: Target, compiler: str | None = None) -> Path
 
 
 def _digest(target: Target, compiler: str) -> str:
-    digest = hashlib.sha256(f"{EXECUTORCH} {target} {compiler} {_FLAGS}".encode())
-    for path in sorted(_SOURCES.iterdir()):
+    digest = hashlib.sha256(f"{EXECUTORCH_VERSION} {target} {compiler} {_CPP_FLAGS}".encode())
+    for path in sorted(_SOURCE_FOLDER.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -111,18 +111,18 @@ def _compile(target: Target, compiler: str, executorch: Path, package: Path) -> 
 
         def unit(name: str, flags: tuple[str, ...]) -> str:
             made = f"{scratch}/{name}.o"
-            source = str(_SOURCES / f"{name}.cpp")
-            _run(compiler, *_FLAGS, *_DEFINED, *flags, *include, "-c", source, "-o", made)
+            source = str(_SOURCE_FOLDER / f"{name}.cpp")
+            _run(compiler, *_CPP_FLAGS, *_MACRO_FLAGS, *flags, *include, "-c", source, "-o", made)
             return made
 
-        units = {**_UNITS, **target.kernels}
+        units = {**_COMMON_UNITS, **target.kernels}
         with ThreadPoolExecutor() as pool:
             objects = list(pool.map(unit, units, units.values()))
-        libraries = [f"-l{name}" for name in _LIBRARIES]
+        libraries = [f"-l{name}" for name in _EXECUTORCH_LIBRARIES]
         link = ("-Wl,--no-as-needed", *libraries, "-Wl,-rpath,$ORIGIN", "-s")
         _run(
             *(compiler, "-shared", *objects, f"-L{package}", *link),
-            *("-o", str(package / _LIBRARY)),
+            *("-o", str(package / _LIBRARY_FILE)),
         )
 
 
@@ -131,7 +131,7 @@ def _executorch(target: Target, scratch: Path) -> Path:
     if target.machine == platform.machine():
         try:
             found = importlib.metadata.distribution("executorch")
-            if found.version == EXECUTORCH:
+            if found.version == EXECUTORCH_VERSION:
                 return Path(str(found.locate_file("executorch")))
         except importlib.metadata.PackageNotFoundError:
             pass
@@ -139,7 +139,7 @@ def _executorch(target: Target, scratch: Path) -> Path:
     _run(
         *(sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"),
         *("--no-deps", "--only-binary=:all:", *platforms, f"--dest={scratch}"),
-        f"executorch=={EXECUTORCH}",
+        f"executorch=={EXECUTORCH_VERSION}",
     )
     (wheel,) = scratch.glob("executorch-*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -148,12 +148,13 @@ def _executorch(target: Target, scratch: Path) -> Path:
 
 
 def _wanted(archive: zipfile.ZipFile) -> Iterator[str]:
-    wanted = ("executorch/include/", "executorch/lib/", f"executorch-{EXECUTORCH}.dist-info/")
+    metadata = f"executorch-{EXECUTORCH_VERSION}.dist-info/"
+    wanted = ("executorch/include/", "executorch/lib/", metadata)
     return (name for name in archive.namelist() if name.startswith(wanted))
 
 
 def _license(executorch: Path) -> Path:
-    return executorch.parent / f"executorch-{EXECUTORCH}.dist-info" / "licenses" / "LICENSE"
+    return executorch.parent / f"executorch-{EXECUTORCH_VERSION}.dist-info" / "licenses" / "LICENSE"
 
 
 def _run(*command: str) -> None:

@@ -1,4 +1,4 @@
-"""A bundle and limits in, an ASGI application out: OpenAI's protocol and a chat page."""
+"""Makes the ASGI application of a bundle: OpenAI's protocol and a chat page."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -25,8 +25,8 @@ from tinyaya.runtime.server.worker import Answer, Worker
 
 _T = TypeVar("_T")
 
-_PAGE = "page.html"
-_ONLY_OURS = {  # the page loads nothing from elsewhere, and is shown in no frame
+_PAGE_FILE = "page.html"
+_PAGE_HEADERS = {  # the page loads nothing from elsewhere, and is shown in no frame
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'"
 }
@@ -68,7 +68,7 @@ class _Server:
         self._reader = RequestReader(bundle, self._name, options.most_tokens)
         session = bundle.session(threads=options.threads, engine=options.engine)
         self._worker = Worker(bundle, session, options.waiting)
-        self._page = files("tinyaya.runtime.server").joinpath(_PAGE).read_text(encoding="utf-8")
+        self._page = (files("tinyaya.runtime.server") / _PAGE_FILE).read_text("utf-8")
         self.app = Starlette(
             routes=[
                 Route("/", self._show_page),
@@ -95,7 +95,7 @@ class _Server:
         await asyncio.to_thread(self._worker.stop)
 
     async def _show_page(self, http: HttpRequest) -> Response:
-        return HTMLResponse(self._page, headers=_ONLY_OURS)
+        return HTMLResponse(self._page, headers=_PAGE_HEADERS)
 
     async def _health(self, http: HttpRequest) -> Response:
         waiting, busy = self._worker.load

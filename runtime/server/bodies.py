@@ -1,4 +1,4 @@
-"""Tokens and a Generation in, the JSON bodies of OpenAI's protocol out."""
+"""Writes answers as the JSON bodies of OpenAI's protocol."""
 
 import json
 import secrets
@@ -10,7 +10,7 @@ from tinyaya.runtime.generate import Generation, Token
 from tinyaya.runtime.server.worker import Answer
 from tinyaya.runtime.tokenizer import Tokenizer
 
-_FINISH: Mapping[str, str] = {
+_FINISH_REASONS: Mapping[str, str] = {
     "stop_token": "stop",
     "stop_string": "stop",
     "max_tokens": "length",
@@ -34,7 +34,7 @@ class Bodies:
 
     def whole(self, tokens: Sequence[Token], generation: Generation) -> dict[str, Any]:
         """The body of an answer that is not streamed."""
-        choice = self._choice(tokens, _FINISH[generation.stop_reason])
+        choice = self._choice(tokens, _FINISH_REASONS[generation.stop_reason])
         if self._chat:
             choice["message"] = {"role": "assistant", "content": generation.text}
         else:
@@ -59,7 +59,8 @@ class Bodies:
 
     def closing(self, generation: Generation) -> list[bytes]:
         """What a stream ends with."""
-        choice: dict[str, Any] = {"index": 0, "finish_reason": _FINISH[generation.stop_reason]}
+        reason = _FINISH_REASONS[generation.stop_reason]
+        choice: dict[str, Any] = {"index": 0, "finish_reason": reason}
         if self._chat:
             choice["delta"] = {}
         else:

@@ -1,4 +1,4 @@
-"""The JSON of a request in, a checked Request out; what is not understood is refused by name."""
+"""Reads and checks requests; what is not understood is refused by name."""
 
 import json
 import secrets
@@ -13,21 +13,21 @@ from tinyaya.runtime.sampling import Penalties, Sampler
 from tinyaya.runtime.template import Message
 
 MOST_STOP_STRINGS, MOST_TOP_LOGPROBS, MOST_BIASES = 16, 20, 1024
-_MOST_SEED = 1 << 64
+_SEED_END = 1 << 64
 
 # Keys that say nothing about the answer.
-_IGNORED = frozenset(
+_IGNORED_KEYS = frozenset(
     {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
 )
-_COMMON = frozenset(
+_COMMON_KEYS = frozenset(
     {
         "model", "max_tokens", "temperature", "top_p", "top_k", "min_p", "n", "stop", "stream",
         "stream_options", "seed", "frequency_penalty", "presence_penalty", "repetition_penalty",
         "logit_bias", "logprobs", "regex", "grammar", "speculate",
     }
 )  # fmt: skip
-_CHAT = _COMMON | {"messages", "max_completion_tokens", "top_logprobs", "response_format"}
-_TEXT = _COMMON | {"prompt"}
+_CHAT_KEYS = _COMMON_KEYS | {"messages", "max_completion_tokens", "top_logprobs", "response_format"}
+_TEXT_KEYS = _COMMON_KEYS | {"prompt"}
 
 
 class RequestError(RunError):
@@ -61,7 +61,7 @@ class RequestReader:
 
     def chat(self, body: bytes) -> Request:
         """Read a request for /v1/chat/completions. Raises RunError."""
-        raw = self._object(body, _CHAT)
+        raw = self._object(body, _CHAT_KEYS)
         ids = self._bundle.encode_chat(_messages(raw.get("messages")))
         asked = raw.get("max_completion_tokens", raw.get("max_tokens"))
         report = _flag(raw, "logprobs")
@@ -74,7 +74,7 @@ class RequestReader:
 
     def text(self, body: bytes) -> Request:
         """Read a request for /v1/completions. Raises RunError."""
-        raw = self._object(body, _TEXT)
+        raw = self._object(body, _TEXT_KEYS)
         prompt = raw.get("prompt")
         if isinstance(prompt, list) and len(prompt) == 1:
             prompt = prompt[0]
@@ -93,7 +93,7 @@ class RequestReader:
         if not isinstance(raw, dict):
             raise RequestError("the body is no JSON object")
         raw = {key: value for key, value in raw.items() if value is not None}
-        for key in raw.keys() - known - _IGNORED:
+        for key in raw.keys() - known - _IGNORED_KEYS:
             raise RequestError(f"{key!r} is not supported; leave it out", param=key)
         if raw.get("model", self._name) != self._name:
             raise RequestError(
@@ -152,7 +152,7 @@ class RequestReader:
             presence=_number(raw, "presence_penalty", 0.0),
             bias=_biases(raw.get("logit_bias", {}), self._bundle.manifest.model.vocab_size),
         )
-        seed = _count(raw, "seed", _MOST_SEED) if "seed" in raw else secrets.randbits(32)
+        seed = _count(raw, "seed", _SEED_END) if "seed" in raw else secrets.randbits(32)
         min_p = _number(raw, "min_p", 0.0)
         return Sampler(**chosen, min_p=min_p, penalties=penalties, seed=seed)
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-NAMESPACE = Path(__file__).parents[1] / "namespace"  # `tinyaya`, without an install
+_REPOSITORY = Path(__file__).parents[2]
+_NAMESPACE = _REPOSITORY / "tests/namespace"  # `tinyaya`, without an install
 GUEST = Path(__file__).with_name("guest.py")
 _SECONDS = 3600  # of wall time, on a machine that may do other things
 
@@ -70,14 +71,14 @@ class Outcome:
     log: str = field(default="", repr=False)
 
 
-def native_folder(cache: Path, machine: str) -> Path:
-    """Where `ci.sh` puts the library that runs `.pte` files without torch."""
-    return cache / f"native-{machine}"
+def native_folder(machine: str) -> Path:
+    """Where `ci.sh` and pytest put the library that runs `.pte` files without torch."""
+    return _REPOSITORY / "build/native" / machine
 
 
-def run_here(tasks: Sequence[Mapping[str, Any]], cache: Path, scratch: Path) -> Outcome:
+def run_here(tasks: Sequence[Mapping[str, Any]], scratch: Path) -> Outcome:
     """The same tasks on this machine, without emulation."""
-    path = f"{native_folder(cache, platform.machine())}:{NAMESPACE}"
+    path = f"{native_folder(platform.machine())}:{_NAMESPACE}"
     return _run([sys.executable], {**os.environ, "PYTHONPATH": path}, tasks, scratch)
 
 
@@ -94,7 +95,7 @@ def run_on(
     Addresses, random seeds and hashes are fixed, so that counts repeat.
     """
     environment = cache / "environment"
-    paths = (environment / "site", native_folder(cache, "aarch64"), NAMESPACE)
+    paths = (environment / "site", native_folder("aarch64"), _NAMESPACE)
     variables = {
         "PYTHONPATH": ":".join(map(str, paths)),
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -1,12 +1,10 @@
 """One run of every board a session, for all its tests; `make arm` makes what it needs."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.arm.boards import BOARDS
-from tests.arm.bundles import content_key
 from tests.arm.facts import ALL, COUNTED, ENGINES, GREEDY, QUICK, THOROUGH, Facts, Scope, gather
 
 FIGURES = pytest.StashKey[list[str]]()
@@ -64,13 +62,7 @@ def facts(request: pytest.FixtureRequest, cache: Path) -> Facts:
         for name in names
         if name in item.callspec.params
     }
-    folder = cache / "bundles" / content_key()
-    for other in (cache / "bundles").glob("*"):
-        if other != folder:
-            shutil.rmtree(other)
-    return gather(
-        cache, folder, _scope(request.config), [name for name in BOARDS if name in chosen]
-    )
+    return gather(cache, _scope(request.config), [name for name in BOARDS if name in chosen])
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """Bundles in, what this machine and every emulated board say of them out; boards run at once."""
 
-import hashlib
-import json
 import os
-import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from tests.arm.boards import BOARDS, GUEST, Outcome, native_folder, run_here, run_on
-from tests.arm.bundles import TRIMMED, bundle_path, make_bundles
+from tests import store
+from tests.arm.boards import BOARDS, Outcome, run_here, run_on
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.proof.kl import kl
 from tinyaya.runtime import Tokenizer, open_bundle
 
 # Backend: engine to ask for; None: its only one. The other engine of .pte files needs torch.
 ENGINES: Mapping[str, str | None] = {"onnx": None, "executorch": "native"}
-BUILT_OF = "tinyaya_native/built_of.txt"
+TRIMMED = "trimmed"
 GREEDY = ("pi4", "pi5")  # boards of the bar on equal tokens
 COUNTED = ("pi5", "i8mm")  # boards with integer products for both backends
 TEXT = "All human beings are born"
@@ -67,16 +64,21 @@ class Facts:
         return float(kl(reference, rows).mean())
 
 
-def gather(cache: Path, folder: Path, scope: Scope, boards: Collection[str]) -> Facts:
-    """Export, run here, then run on boards; folder: of bundles and of what was said of them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    make_bundles(folder, list(ENGINES), [*scope.recipes, TRIMMED])
+def bundle_path(backend: str, name: str) -> Path:
+    """Where the store keeps that bundle: verified, so that boards repeat what was said here."""
+    return store.named_folder(f"arm-{backend}-{name}")
+
+
+def gather(cache: Path, scope: Scope, boards: Collection[str]) -> Facts:
+    """Take bundles, run them here, then on boards."""
+    names = (*scope.recipes, TRIMMED)
+    store.take(*(f"arm-{backend}-{name}" for backend in ENGINES for name in names))
+    folder = cache / "results"
     jobs = {backend: _jobs(folder, backend, engine, scope) for backend, engine in ENGINES.items()}
     here, recorded = {}, {}
     for backend, kinds in jobs.items():
-        tasks = _here_tasks(kinds)
-        recorded[backend,] = place = _place_here(cache, folder, tasks, backend)
-        here[backend] = _here(cache, place, tasks)
+        recorded[backend,] = folder / f"here-{backend}"
+        here[backend] = _here(recorded[backend,], kinds)
     wanted: list[Key] = [
         (board, backend, kind)
         for kind in ("each", "greedy", "count")  # the longest first
@@ -98,28 +100,13 @@ def gather(cache: Path, folder: Path, scope: Scope, boards: Collection[str]) -> 
     return Facts(here=here, there=there, recorded=recorded)
 
 
-def _here_tasks(jobs: Mapping[str, Sequence[Task]]) -> list[Task]:
-    saved = [task for task in jobs["each"] if task["kind"] == "resume"]
-    saves = [{**task, "kind": "save", "name": "save"} for task in saved]
-    return [*saves, *jobs["each"], *jobs["greedy"]]
-
-
-def _place_here(cache: Path, folder: Path, tasks: list[Task], backend: str) -> Path:
-    """Where results of this machine are kept, by all that they rest on."""
-    digest = hashlib.sha256(GUEST.read_bytes() + json.dumps(tasks).encode())
-    digest.update(native_folder(cache, platform.machine()).joinpath(BUILT_OF).read_bytes())
-    return folder / f"here-{backend}-{digest.hexdigest()[:16]}"
-
-
-def _here(cache: Path, place: Path, tasks: list[Task]) -> Mapping[str, Any]:
-    kept = place / "kept.json"
-    if not kept.exists():
-        outcome = run_here(tasks, cache, place)
-        if outcome.died:
-            raise RuntimeError(f"{place.name}: {outcome.died}\n{outcome.log[-2000:]}")
-        kept.write_text(json.dumps(outcome.results), encoding="utf-8")
-    results: Mapping[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    return results
+def _here(scratch: Path, jobs: Mapping[str, Sequence[Task]]) -> Mapping[str, Any]:
+    resumed = [task for task in jobs["each"] if task["kind"] == "resume"]
+    saves = [{**task, "kind": "save", "name": "save"} for task in resumed]
+    outcome = run_here([*saves, *jobs["each"], *jobs["greedy"]], scratch)
+    if outcome.died:
+        raise RuntimeError(f"{scratch.name}: {outcome.died}\n{outcome.log[-2000:]}")
+    return outcome.results
 
 
 def _logits_file(recipe: str) -> str:
@@ -128,7 +115,7 @@ def _logits_file(recipe: str) -> str:
 
 def _jobs(folder: Path, backend: str, engine: str | None, scope: Scope) -> Mapping[str, list[Task]]:
     """Kind of job -> its tasks."""
-    fp32, int4 = (str(bundle_path(folder, backend, recipe)) for recipe in ("fp32", "int4"))
+    fp32, int4 = (str(bundle_path(backend, recipe)) for recipe in ("fp32", "int4"))
     texts = _texts(Path(fp32), scope.prompts)
     past = [token for text in texts for token in text][:_PAST_WINDOW]
     saved = {"ids": past, "file": str(folder / f"{backend}.session"), "next": texts[1][1]}
@@ -136,7 +123,7 @@ def _jobs(folder: Path, backend: str, engine: str | None, scope: Scope) -> Mappi
     jobs = {
         "each": [
             {"kind": "features", "name": "features"},
-            *_of_recipes(folder, backend, scope),
+            *_of_recipes(backend, scope),
             {"kind": "sessions", "name": "sessions", "bundle": int4, "ids": past},
             {"kind": "resume", "name": "resume", "bundle": fp32, **saved, "tokens": 20},
         ],
@@ -146,10 +133,10 @@ def _jobs(folder: Path, backend: str, engine: str | None, scope: Scope) -> Mappi
     return {kind: [{**task, "engine": engine} for task in tasks] for kind, tasks in jobs.items()}
 
 
-def _of_recipes(folder: Path, backend: str, scope: Scope) -> Iterator[Task]:
+def _of_recipes(backend: str, scope: Scope) -> Iterator[Task]:
     said = {"text": TEXT, "tokens": 12, "threads": 2}
     for name in (*scope.recipes, TRIMMED):
-        path = bundle_path(folder, backend, name)
+        path = bundle_path(backend, name)
         yield {"kind": "verify", "name": f"verify {name}", "bundle": str(path)}
         yield {"kind": "generate", "name": f"generate {name}", "bundle": str(path), **said}
         if name != TRIMMED:

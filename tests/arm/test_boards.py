@@ -5,9 +5,9 @@ Emulation says which instructions are executed and what comes out, and nothing o
 
 from pathlib import Path
 
+from tests import store
 from tests.arm.boards import BOARDS, run_on
-from tests.arm.bundles import TRIMMED, WITH_PREAMBLE
-from tests.arm.facts import Facts
+from tests.arm.facts import TRIMMED, Facts
 
 _KL_RATIO = 0.1  # between processors that round activations to 8 bits
 _FP32_KL = 1e-6
@@ -40,8 +40,9 @@ def test_an_illegal_instruction_would_be_seen(cache: Path, tmp_path: Path, board
 def test_bundle_is_verified(facts: Facts, board: str, backend: str, recipe: str) -> None:
     checks = facts.there[board, backend, "each"].results[f"verify {recipe}"]
     expected = {"files", "golden token ids", "program repeats its probe"}
-    preamble = {"preamble is as if it were fed"} if recipe in WITH_PREAMBLE else set()
-    assert checks.keys() == expected | preamble
+    if store.NAMED[f"arm-{backend}-{recipe}"].preamble is None:
+        expected.add("preamble is as if it were fed")
+    assert checks.keys() == expected
     assert not [name for name, check in checks.items() if not check["ok"]], checks
 
 

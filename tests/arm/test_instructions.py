@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-from tests.arm.bundles import CHUNK
+from tests import store
 from tests.arm.facts import Facts
 
 BASELINE = Path(__file__).with_name("instructions.json")
@@ -36,9 +36,10 @@ def _counted(facts: Facts, board: str, backend: str) -> dict[str, dict[str, floa
 
 def test_kernel_is_the_right_one(facts: Facts, counted_board: str, backend: str) -> None:
     counted = _counted(facts, counted_board, backend)
+    chunk = store.NAMED[f"arm-{backend}-int4"].chunk
     for (board, phase), kind in _KERNELS.items():
         if board == counted_board:
-            tokens = {"prefill": CHUNK, "decode": 1}[phase]
+            tokens = {"prefill": chunk, "decode": 1}[phase]
             macs = counted[phase][kind] * _MACS[kind]
             assert macs > _MACS_AT_LEAST * _PROJECTIONS * tokens, (phase, counted[phase])
 

@@ -10,11 +10,10 @@ import pytest
 import tokenizers
 
 from tests.bench.made_results import DENSITIES, FACTS, write_all
-from tinyaya.benchmarks.speed.any_file import read_results, write_csv
+from tinyaya.benchmarks.speed.any_file import read_results, read_run, write_csv
 from tinyaya.benchmarks.speed.conditions.machine import pinned, read_bandwidth
 from tinyaya.benchmarks.speed.places.phone import phone_results
 from tinyaya.benchmarks.speed.rows import spread
-from tinyaya.benchmarks.speed.run_file import load
 from tinyaya.export.languages.densities import read_densities
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.runtime.errors import AdbError, BenchError
@@ -51,7 +50,7 @@ def test_quartiles_are_those_of_pythons_statistics(count: int) -> None:
 
 
 def test_rows_follow_from_the_samples(tmp_path: Path) -> None:
-    row = next(row for row in load(write_all(tmp_path)[0]).rows() if row.test == "tg64 @ d2000")
+    row = next(row for row in read_run(write_all(tmp_path)[0]).rows() if row.test == "tg64 @ d2000")
     rates = [4.0 * (1 + step / 50) for step in (-2, -1, 0, 1, 2)]
     assert row.samples_ts == pytest.approx(rates)
     assert row.stddev_ts == pytest.approx(statistics.stdev(rates))
@@ -65,13 +64,13 @@ def test_rows_follow_from_the_samples(tmp_path: Path) -> None:
 
 def test_a_throttled_round_marks_its_rows(tmp_path: Path) -> None:
     paths = write_all(tmp_path)
-    assert all(row.throttled for row in load(paths[1]).rows())
-    metered = {row.test: row.joules_per_token for row in load(paths[2]).rows()}
+    assert all(row.throttled for row in read_run(paths[1]).rows())
+    metered = {row.test: row.joules_per_token for row in read_run(paths[2]).rows()}
     assert metered == {"pp512": None, "tg64": 2.2, "tg64 @ d2000": None}
 
 
 def test_languages_are_rates_times_characters(tmp_path: Path) -> None:
-    rows = load(write_all(tmp_path)[0]).languages()
+    rows = read_run(write_all(tmp_path)[0]).languages()
     burmese = next(row for row in rows if row.code == "my")
     assert burmese.decode_characters_per_s == pytest.approx(4.4 * 1.1)
     assert burmese.prefill_characters_per_s == pytest.approx(21 * 1.1)
@@ -209,7 +208,7 @@ def test_reading_is_as_fast_as_a_copy_reads() -> None:
 
 
 def test_a_machine_survives_json(tmp_path: Path) -> None:
-    measured = load(write_all(tmp_path)[0])
-    again = load(write_all(tmp_path)[0])
+    measured = read_run(write_all(tmp_path)[0])
+    again = read_run(write_all(tmp_path)[0])
     assert asdict(measured) == asdict(again)
     assert replace(measured, samples=()) != measured

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from tests.benchmarks.conftest import FACTS, MACHINE, sample
 from tinyaya.benchmarks.bars import judge
 from tinyaya.benchmarks.report import render, report
+from tinyaya.benchmarks.speed.any_file import read_run
 from tinyaya.benchmarks.speed.contender import Job, Sample
-from tinyaya.benchmarks.speed.measure import measure_speed
+from tinyaya.benchmarks.speed.measure import continued, measure_speed
 from tinyaya.benchmarks.speed.options import SpeedOptions
-from tinyaya.benchmarks.speed.run_file import Measured, StoreError, continued, load, save
+from tinyaya.benchmarks.speed.run_file import Measured, StoreError, save
 from tinyaya.runtime.progress import Silent
 
 OPTIONS = SpeedOptions(
@@ -78,7 +79,7 @@ def test_killed_run_goes_on_where_it_stopped(
     assert [(one.path, one.threads) for one in begun.samples] == ran
     (out.with_suffix(".states")).mkdir()
     done = measure_speed(begun, out, Silent(), made)
-    assert done == measured == load(out)
+    assert done == measured == read_run(out)
     assert [path.name for path in tmp_path.iterdir() if path.name[0] == "r"] == ["r.json"]
     assert out.read_text() == (tmp_path / "whole.json").read_text()
 
@@ -94,7 +95,7 @@ def test_another_runs_results_are_refused(tmp_path: Path, measured: Measured) ->
         measured.plus(sample("slow", {}, facts=replace(FACTS, model_bytes=5)))
     out.write_text("{}")
     with pytest.raises(StoreError, match="does not hold results"):
-        load(out)
+        read_run(out)
 
 
 def test_bars_take_the_best_bundle_of_an_engine_row_by_row(measured: Measured) -> None:

@@ -19,7 +19,8 @@ from tinyaya.benchmarks.speed.contender import Case, Job, read_sample
 from tinyaya.benchmarks.speed.options import SpeedOptions, shuffled
 from tinyaya.benchmarks.speed.places.local import run_job
 from tinyaya.benchmarks.speed.rows import Settings, contender_rows, group, rows, spread
-from tinyaya.benchmarks.speed.runner import BundleRunner, Loading, find_prepare
+from tinyaya.benchmarks.speed.runner import BundleRunner, Loading
+from tinyaya.benchmarks.speed.runners import find_prepare
 from tinyaya.runtime import read_manifest
 from tinyaya.runtime.errors import BenchError
 

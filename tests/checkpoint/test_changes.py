@@ -105,7 +105,7 @@ def test_file_cut_between_two_blocks_of_a_tensor(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mapped, this would kill the process."""
-    monkeypatch.setattr("tinyaya.export.source.weights._BLOCK_VALUES", 4096)
+    monkeypatch.setattr("tinyaya.export.source.weights._MAX_BLOCK_VALUES", 4096)
     tensor = open_checkpoint(folder).tensors["model.embed_tokens.weight"]
     blocks = tensor._blocks(0, 10240 * 8)
     next(blocks)

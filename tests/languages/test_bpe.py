@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from tests.conftest import NANO
 from tinyaya.export.errors import TokenizerError
-from tinyaya.export.vocabulary.bpe import BYTES, BytePairs
+from tinyaya.export.vocabulary.bpe import BYTE_CHARACTERS, BytePairs
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def definition() -> dict[str, Any]:
 def small(merges: list[Any], **others: Any) -> dict[str, Any]:
     """A tokenizer of bytes and those merges."""
     tokens = ["".join(pair.split(" ") if isinstance(pair, str) else pair) for pair in merges]
-    vocab = {token: index for index, token in enumerate(dict.fromkeys([*BYTES, *tokens]))}
+    vocab = {token: index for index, token in enumerate(dict.fromkeys([*BYTE_CHARACTERS, *tokens]))}
     return {
         "added_tokens": [],
         "pre_tokenizer": {
@@ -46,8 +46,8 @@ def small(merges: list[Any], **others: Any) -> dict[str, Any]:
 def test_bytes_are_those_of_the_library(definition: dict[str, Any]) -> None:
     from tokenizers.pre_tokenizers import ByteLevel
 
-    assert set(BYTES) == set(ByteLevel.alphabet())
-    assert sorted(BYTES.values()) == list(range(256))
+    assert set(BYTE_CHARACTERS) == set(ByteLevel.alphabet())
+    assert sorted(BYTE_CHARACTERS.values()) == list(range(256))
     assert BytePairs.of(definition).bytes_of("Ġà¤") == b" \xe0\xa4"
     assert BytePairs.of(definition).bytes_of("日") is None
 
@@ -56,7 +56,7 @@ def test_all_ways_to_a_token_stay() -> None:
     pairs = BytePairs.of(small(["a b", "b c", "ab c", "a bc", "x y"]))
     assert pairs.closed(["abc"]) == {"abc", "ab", "bc", "a", "b", "c"}
     assert pairs.ranks["abc"] == 2
-    kept = sorted(pairs.ids[token] for token in pairs.closed(["abc"]) | set(BYTES))
+    kept = sorted(pairs.ids[token] for token in pairs.closed(["abc"]) | set(BYTE_CHARACTERS))
     trimmed = pairs.trimmed(kept)
     assert trimmed["model"]["merges"] == ["a b", "b c", "ab c", "a bc"]
     assert "xy" not in trimmed["model"]["vocab"]
@@ -83,7 +83,7 @@ def test_added_tokens_behind_the_vocabulary_follow_it() -> None:
     assert encoded == [256, 257, BYTES_ID["x"], BYTES_ID["y"], 258]
 
 
-BYTES_ID = {token: index for index, token in enumerate(BYTES)}
+BYTES_ID = {token: index for index, token in enumerate(BYTE_CHARACTERS)}
 
 
 def test_added_tokens_in_the_middle_stay_there() -> None:
@@ -170,7 +170,7 @@ def test_any_tokenizer_keeps_the_tokens_of_texts_that_lose_none(
     pairs = BytePairs.of(small(merges))
     made = sorted({"".join(pair) for pair in merges})
     wanted = data.draw(st.lists(st.sampled_from(made), unique=True))
-    kept = sorted(pairs.ids[token] for token in pairs.closed(wanted) | set(BYTES))
+    kept = sorted(pairs.ids[token] for token in pairs.closed(wanted) | set(BYTE_CHARACTERS))
     new = {old: row for row, old in enumerate(kept)}
     whole, own = (
         Tokenizer.from_str(json.dumps(each)) for each in (pairs.definition, pairs.trimmed(kept))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinyaya.export.languages.scripts import COMMON, Characters, scripts_of
+from tinyaya.export.languages.scripts import COMMON_SCRIPTS, Characters, scripts_of
 from tinyaya.export.languages.table import LANGUAGES
 
 
@@ -29,7 +29,7 @@ def test_scripts_of_languages(code: str, scripts: str) -> None:
 
 def test_every_language_has_a_script_that_is_not_common() -> None:
     for code in LANGUAGES:
-        assert scripts_of(code) and not scripts_of(code) & set(COMMON)
+        assert scripts_of(code) and not scripts_of(code) & set(COMMON_SCRIPTS)
         assert Characters.of_scripts(scripts_of(code)).characters
 
 
@@ -57,13 +57,13 @@ def test_every_language_has_a_script_that_is_not_common() -> None:
     ],
 )
 def test_what_a_hindi_text_may_hold(token: bytes, expected: bool) -> None:
-    characters = Characters.of_scripts({*COMMON, *scripts_of("hi")})
+    characters = Characters.of_scripts({*COMMON_SCRIPTS, *scripts_of("hi")})
     assert characters.may_hold(token) is expected
 
 
 @pytest.mark.parametrize("code", ["hi", "ja", "sw"])
 def test_every_slice_of_an_own_text_may_be_held(code: str) -> None:
-    characters = Characters.of_scripts({*COMMON, *scripts_of(code)})
+    characters = Characters.of_scripts({*COMMON_SCRIPTS, *scripts_of(code)})
     own = {"hi": "क्ष 1, “आ” 👋🏽", "ja": "日本、カナと かな。１", "sw": "ng’ombe ñandú"}[code]
     held = own.encode()
     for start in range(len(held)):

@@ -5,6 +5,8 @@ import gc
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from tinyaya.export.options import CalibrationOptions
 from tinyaya.export.proof.parity import float_model
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.export.source.tokenizer import TOKENIZER_FILE
-from tinyaya.export.vocabulary.trim import KeptRows, ranges_of, trim_as, trim_checkpoint
+from tinyaya.export.vocabulary.trim import KeptRows, open_as, ranges_of, trim_as, trim_checkpoint
 from tinyaya.quantize.groupwise import QuantizedWeight
 from tinyaya.quantize.recipe import find_recipe
 from tinyaya.runtime.errors import OptionError
@@ -107,6 +109,29 @@ def test_a_view_is_made_again_from_a_manifest(nano: Checkpoint, trimmed_nano: Tr
     for change in ({"rows": 999}, {"kept": [[5000, 5100]]}, {"kept": [[0, 20000]]}, {"kept": 3}):
         with pytest.raises(OptionError, match="another model"):
             trim_as(nano, {**said, **change})
+
+
+def test_a_bundle_of_another_model_is_refused(nano: Checkpoint) -> None:
+    config, layer = nano.config, nano.config.layers[0]
+    own = {
+        "vocab_size": config.vocab_size,
+        "layers": len(config.layers),
+        "width": config.width,
+        "window": config.window,
+        "heads": layer.heads,
+        "kv_heads": layer.kv_heads,
+        "head_dim": layer.head_dim,
+    }
+
+    def bundle(**other: int) -> Any:
+        model = SimpleNamespace(**{**own, **other})
+        manifest = SimpleNamespace(model=model, vocabulary=None)
+        return SimpleNamespace(manifest=manifest, folder=Path("made-up"))
+
+    assert open_as(nano.folder, bundle()).config == config
+    for name in own:
+        with pytest.raises(OptionError, match="another model than the one in made-up"):
+            open_as(nano.folder, bundle(**{name: 3}))
 
 
 def test_its_folder_goes_with_it(nano: Checkpoint) -> None:

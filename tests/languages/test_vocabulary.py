@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from tests.conftest import NANO, UDHR
 from tests.languages.conftest import SOUTH_ASIA, Trimmed
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens, prove_tokenizer
-from tinyaya.export.languages.scripts import COMMON, Characters, scripts_of
+from tinyaya.export.languages.scripts import COMMON_SCRIPTS, Characters, scripts_of
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import ExportOptions, VocabularyOptions
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
@@ -23,7 +23,7 @@ from tinyaya.export.vocabulary.choose import choose_ids, trimmed
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Silent
 
-COMMON_LETTERS = sorted(Characters.of_scripts(COMMON).characters)
+COMMON_LETTERS = sorted(Characters.of_scripts(COMMON_SCRIPTS).characters)
 OWN_LETTERS = {
     code: sorted(Characters.of_scripts(scripts_of(code)).characters) for code in ("hi", "am", "ru")
 }

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.conftest import NATIVE_BUILD
-from tinyaya.runtime.native.build import EXECUTORCH, TARGETS, pack_wheel
+from tinyaya.runtime.native.build import EXECUTORCH_VERSION, TARGETS, pack_wheel
 
 ROOT = Path(__file__).parents[2]
 OPEN = """
@@ -63,5 +63,6 @@ def test_the_wheel_is_for_any_python_and_brings_executorchs_licence(
 
 
 def test_one_version_of_executorch_is_named_everywhere() -> None:
-    assert f'"executorch=={EXECUTORCH}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'"executorch=={EXECUTORCH_VERSION}"' in text
     assert NATIVE_BUILD.is_relative_to(ROOT / "build")  # which git ignores

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tinyaya.quantize.errors import GroupSizeError, SingularGramError
-from tinyaya.quantize.gptq import DAMPING, quantize_calibrated
+from tinyaya.quantize.gptq import DAMPING_SHARES, quantize_calibrated
 from tinyaya.quantize.groupwise import QuantizedWeight, dequantize, quantize
 from tinyaya.quantize.precision import Precision
 
@@ -59,7 +59,7 @@ def test_near_the_best_of_all_codes() -> None:
     generator = torch.Generator().manual_seed(3)
     weight_OI, x_TI = torch.randn(1, 6, generator=generator), correlated(64, 6)
     fitted = quantize_calibrated(weight_OI, x_TI.T @ x_TI, Precision(bits=4, group_size=6))
-    alone = (DAMPING[0] * (x_TI.T @ x_TI).diagonal().mean()).sqrt()
+    alone = (DAMPING_SHARES[0] * (x_TI.T @ x_TI).diagonal().mean()).sqrt()
     x_TI = torch.cat([x_TI, alone * torch.eye(6)])
     scale = fitted.scales_OG.item()
     near = (weight_OI[0] / scale).floor()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyaya.runtime import Session, lookup
-from tinyaya.runtime.lookup import START, Lookup
+from tinyaya.runtime.lookup import START_TOKENS, Lookup
 
 MOST = 8
 # Steps of 1, 2, 3, 5 and 9 tokens at full size, ms, in steps of one token.
@@ -84,7 +84,7 @@ def test_no_text_is_slower_than_95_hundredths(
     """Any steps that take no longer than so many single ones, and any luck with guesses."""
     costs = [1.0, *(1 + np.cumsum(extra))]
     steps = Steps(costs, doubts=_runs([(few, many) for many, few in doubts]))
-    assert min(list(rates(steps, _runs(truths), 700))[START - 1 :]) >= 0.95
+    assert min(list(rates(steps, _runs(truths), 700))[START_TOKENS - 1 :]) >= 0.95
 
 
 @pytest.mark.parametrize("costs", [FULL_SIZE, LINEAR], ids=["full size", "linear"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_bundle import BOS, ScriptedEngine
 
 from tinyaya.runtime import Manifest, RunError, Session, SessionFileError, read_manifest
-from tinyaya.runtime.engines import EngineState, Mark
+from tinyaya.runtime.engines.base import EngineState, Mark
 from tinyaya.runtime.session_file import SavedSession, read_session, write_session
 
 MakeSession = Callable[..., Session]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyaya.runtime import OptionError
-from tinyaya.runtime.stop_strings import StopStrings
+from tinyaya.runtime.tokenizer import StopStrings
 
 _texts = st.text("ab\u0301日", max_size=12)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from tinyaya.runtime import Manifest
-from tinyaya.runtime.engines import EngineState, Mark
+from tinyaya.runtime.engines.base import EngineState, Mark
 
 SPECIAL = ["<PAD>", "<UNK>", "<BOS>", "<EOS>", "<TURN>"]
 BOS, EOS, TURN = 2, 3, 4

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from tinyaya.export.sweep.files import TaskFiles, read_json, write_whole
+from tinyaya.export.sweep.files import TaskFiles, read_json, write_json
 
 SECONDS = 0.3
 _PR_SET_PDEATHSIG = 1
@@ -35,10 +35,10 @@ def main(out: Path, name: str, parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(SECONDS)
     files.bundle.mkdir(exist_ok=True)
-    write_whole(files.bundle / "manifest.json", {})
+    write_json(files.bundle / "manifest.json", {})
     note(out, f"end {name}")
     result = {"key": task["key"], "bytes": 1, "parity": None, "verified": False}
-    write_whole(files.result, {**result, "vocabulary": 1, "quality": None, "export_s": SECONDS})
+    write_json(files.result, {**result, "vocabulary": 1, "quality": None, "export_s": SECONDS})
 
 
 if __name__ == "__main__":

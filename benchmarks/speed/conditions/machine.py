@@ -1,4 +1,4 @@
-"""A machine in; its name, processor, memory, sensors and measured read bandwidth out."""
+"""Describes a machine: name, processor, memory, sensors, and its measured read bandwidth."""
 
 import os
 import platform
@@ -22,10 +22,10 @@ from tinyaya.benchmarks.speed.conditions.topology import (
 )
 
 _PACKAGES = ("tinyaya-export", "onnxruntime", "executorch", "torch", "llama-cpp-python", "numpy")
-_REPEATS = 7
-BUFFER_BYTES = 1 << 30  # far beyond any last-level cache
-_BUFFER_SHARE = 8  # of the memory, where that is small
-_FAMILIES = {"aarch64": "arm", "arm": "arm", "x86_64": "x86", "i686": "x86", "i386": "x86"}
+_BANDWIDTH_PASSES = 7
+MAX_BUFFER_BYTES = 1 << 30  # far beyond any last-level cache
+_MEMORY_PER_BUFFER = 8  # at least, so that the buffer is smaller where memory is small
+_CPU_FAMILIES = {"aarch64": "arm", "arm": "arm", "x86_64": "x86", "i686": "x86", "i386": "x86"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def is_emulated(root: Path, machine: str) -> bool:
 
 
 def _family(machine: str) -> str:
-    known = (family for prefix, family in _FAMILIES.items() if machine.startswith(prefix))
+    known = (family for prefix, family in _CPU_FAMILIES.items() if machine.startswith(prefix))
     return next(known, machine)
 
 
@@ -112,7 +112,7 @@ def measure_bandwidths(
 ) -> tuple[Bandwidth, ...]:
     """What each count of threads reads, on `cpus` alone; none: on all."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    size = buffer_bytes or min(BUFFER_BYTES, memory // _BUFFER_SHARE)
+    size = buffer_bytes or min(MAX_BUFFER_BYTES, memory // _MEMORY_PER_BUFFER)
     with pinned(cpus):
         return tuple(
             Bandwidth(threads=count, read_bytes_per_s=read_bandwidth(count, size))
@@ -131,7 +131,7 @@ def read_bandwidth(threads: int, buffer_bytes: int) -> float:
     parts = np.array_split(np.ones(whole // 4, np.float32).view(np.int64), threads)
     best_s = float("inf")
     with ThreadPoolExecutor(threads) as pool:
-        for _ in range(_REPEATS):
+        for _ in range(_BANDWIDTH_PASSES):
             start = perf_counter()
             list(pool.map(np.bitwise_or.reduce, parts))
             best_s = min(best_s, perf_counter() - start)

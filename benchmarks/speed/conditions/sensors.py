@@ -1,4 +1,4 @@
-"""/sys of a Linux machine in; frequencies, temperatures, power and what holds it back out.
+"""Reads frequencies, temperatures, power and what holds a Linux machine back from its /sys.
 
 What the kernel does not show, or not to this user, is left out; nothing here needs root.
 """
@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinyaya.benchmarks.speed.conditions.topology import CPUS, read_number, read_text
+from tinyaya.benchmarks.speed.conditions.topology import CPUS_FOLDER, read_number, read_text
 
-_THERMAL, _HWMON = Path("sys/class/thermal"), Path("sys/class/hwmon")
-_POWERCAP, _SUPPLY = Path("sys/class/powercap"), Path("sys/class/power_supply")
-_RASPBERRY = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
-_PROCESSOR = re.compile(r"cpu|soc|pkg|core|center|tctl|tdie|tj|package|ap-?thermal", re.IGNORECASE)
-_WHOLE_RAILS = ("VDD_IN", "POM_5V_IN", "VIN", "VIN_SYS_5V0")  # what feeds the whole board
-_HOTTEST = 150.0  # degrees; beyond it a sensor is broken
+_THERMAL_FOLDER, _HWMON_FOLDER = Path("sys/class/thermal"), Path("sys/class/hwmon")
+_POWERCAP_FOLDER, _SUPPLY_FOLDER = Path("sys/class/powercap"), Path("sys/class/power_supply")
+_RASPBERRY_FILE = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
+_CPU_SENSORS = re.compile(
+    r"cpu|soc|pkg|core|center|tctl|tdie|tj|package|ap-?thermal", re.IGNORECASE
+)
+_WHOLE_BOARD_RAILS = ("VDD_IN", "POM_5V_IN", "VIN", "VIN_SYS_5V0")  # what feeds the whole board
+_MAX_CELSIUS = 150.0  # degrees; beyond it a sensor is broken
 # Bits of the Raspberry Pi's firmware; those 16 higher say that it was so since the board started.
 _RASPBERRY_BITS: Mapping[int, str] = {
     0: "the supply's voltage is too low",
@@ -54,7 +56,7 @@ class Sensors:
         self._domains = dict(_domains(root, cpus))
         self._zones = dict(_zones(root))
         self._states, self._counts = dict(_states(root)), dict(_counts(root))
-        self._raspberry = root / _RASPBERRY
+        self._raspberry = root / _RASPBERRY_FILE
         self._counters = dict(_counters(root))
         self._wraps = dict.fromkeys(self._counters, 0.0)
         self._last = dict.fromkeys(self._counters, 0.0)
@@ -104,7 +106,7 @@ class Sensors:
     def _temperatures(self) -> Iterator[tuple[str, float]]:
         for name, path in self._zones.items():
             value = read_number(path)
-            if value is not None and 0 < value / 1e3 < _HOTTEST:
+            if value is not None and 0 < value / 1e3 < _MAX_CELSIUS:
                 yield name, value / 1e3
 
     def _joules(self) -> float | None:
@@ -156,7 +158,7 @@ def _numbers(files: Mapping[str, Path]) -> dict[str, int]:
 
 
 def _domains(root: Path, cpus: Sequence[int]) -> Iterator[tuple[int, Path]]:
-    for path in sorted((root / CPUS / "cpufreq").glob("policy*")):
+    for path in sorted((root / CPUS_FOLDER / "cpufreq").glob("policy*")):
         texts = read_text(path / "related_cpus").split() or [path.name.removeprefix("policy")]
         found = [int(text) for text in texts if text.isdigit()]
         if found and (not cpus or set(found) & set(cpus)):
@@ -166,21 +168,21 @@ def _domains(root: Path, cpus: Sequence[int]) -> Iterator[tuple[int, Path]]:
 def _zones(root: Path) -> Iterator[tuple[str, Path]]:
     """The processor's own temperatures: thermal zones, or else hwmon's."""
     found = []
-    for path in sorted((root / _THERMAL).glob("thermal_zone*")):
+    for path in sorted((root / _THERMAL_FOLDER).glob("thermal_zone*")):
         name = read_text(path / "type").strip()
-        if _PROCESSOR.search(name):
+        if _CPU_SENSORS.search(name):
             found.append((name, path / "temp"))
-    for path in [] if found else sorted((root / _HWMON).glob("hwmon*/temp*_input")):
+    for path in [] if found else sorted((root / _HWMON_FOLDER).glob("hwmon*/temp*_input")):
         label = read_text(path.with_name(path.name.replace("_input", "_label"))).strip()
         name = f"{read_text(path.parent / 'name').strip()} {label}".strip()
-        if _PROCESSOR.search(name) or name.startswith("k10temp"):
+        if _CPU_SENSORS.search(name) or name.startswith("k10temp"):
             found.append((name, path))
     yield from found
 
 
 def _states(root: Path) -> Iterator[tuple[str, Path]]:
     """Cooling that lowers the processor's frequency."""
-    for path in sorted((root / _THERMAL).glob("cooling_device*")):
+    for path in sorted((root / _THERMAL_FOLDER).glob("cooling_device*")):
         kind = read_text(path / "type").strip()
         if re.search(r"cpu|^processor", kind, re.IGNORECASE):
             yield f"cooling by {kind} ({path.name})", path / "cur_state"
@@ -188,13 +190,13 @@ def _states(root: Path) -> Iterator[tuple[str, Path]]:
 
 def _counts(root: Path) -> Iterator[tuple[str, Path]]:
     """x86's own counters of throttling."""
-    for path in sorted((root / CPUS).glob("cpu[0-9]*/thermal_throttle/*_throttle_count")):
+    for path in sorted((root / CPUS_FOLDER).glob("cpu[0-9]*/thermal_throttle/*_throttle_count")):
         yield f"{path.parent.parent.name} {path.name.removesuffix('_throttle_count')}", path
 
 
 def _counters(root: Path) -> Iterator[tuple[Path, float]]:
     """RAPL's packages, and after how many microjoules each begins anew."""
-    for path in sorted((root / _POWERCAP).glob("*-rapl:*")):
+    for path in sorted((root / _POWERCAP_FOLDER).glob("*-rapl:*")):
         whole = path.name.count(":") == 1 and _name(path).startswith("package")
         if whole and read_number(path / "energy_uj") is not None:
             yield path, float(read_number(path / "max_energy_range_uj") or 0)
@@ -207,7 +209,7 @@ def _name(folder: Path) -> str:
 def _rail(root: Path) -> _Meter | None:
     """The INA sensor that sees the whole board; None where none is known to."""
     rails = {}
-    for folder in sorted((root / _HWMON).glob("hwmon*")):
+    for folder in sorted((root / _HWMON_FOLDER).glob("hwmon*")):
         if not (chip := _name(folder)).startswith("ina"):
             continue
         for path in sorted(folder.glob("power*_input")):
@@ -218,13 +220,13 @@ def _rail(root: Path) -> _Meter | None:
             name = f"{chip} {label or path.name.removesuffix('_input')}"
             if volts.exists():
                 rails[label or name] = _Meter(name=name, files=(path, volts), scale=1e-6)
-    whole = [rails[name] for name in _WHOLE_RAILS if name in rails]
+    whole = [rails[name] for name in _WHOLE_BOARD_RAILS if name in rails]
     single = list(rails.values()) if len(rails) == 1 else []
     return next(iter([*whole, *single]), None)
 
 
 def _battery(root: Path) -> _Meter | None:
-    for path in sorted((root / _SUPPLY).glob("*")):
+    for path in sorted((root / _SUPPLY_FOLDER).glob("*")):
         if read_text(path / "type").strip() != "Battery":
             continue
         status = path / "status"

@@ -1,4 +1,4 @@
-"""/sys and /proc of a Linux machine in, its clusters of equal cores out, the fastest first."""
+"""Finds a Linux machine's clusters of equal cores, the fastest first."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 
 from tinyaya.runtime.errors import OptionError
 
-CPUS = Path("sys/devices/system/cpu")
-_BIG_SHARE = 0.5  # of the largest capacity; cores with less would hold the others up
+CPUS_FOLDER = Path("sys/devices/system/cpu")
+_MIN_BIG_SHARE = 0.5  # of the largest capacity; cores with less would hold the others up
 # Implementer and part of MIDR_EL1, as Arm's technical reference manuals give them.
 _ARM_PARTS: Mapping[int, str] = {
     0xD03: "Cortex-A53", 0xD04: "Cortex-A35", 0xD05: "Cortex-A55", 0xD07: "Cortex-A57",
@@ -20,7 +20,7 @@ _ARM_PARTS: Mapping[int, str] = {
     0xD4E: "Cortex-X3", 0xD4F: "Neoverse-V2", 0xD80: "Cortex-A520", 0xD81: "Cortex-A720",
     0xD82: "Cortex-X4", 0xD85: "Cortex-X925", 0xD87: "Cortex-A725",
 }  # fmt: skip
-_ARM = 0x41
+_ARM_IMPLEMENTER = 0x41
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,14 @@ def read_clusters(root: Path, allowed: Sequence[int]) -> tuple[Cluster, ...]:
     names = _part_names(read_text(root / "proc/cpuinfo"))
     kinds: dict[tuple[int | None, float | None, str], list[int]] = {}
     for cpu in sorted(allowed):
-        folder = root / CPUS / f"cpu{cpu}"
+        folder = root / CPUS_FOLDER / f"cpu{cpu}"
         part = _midr_name(read_text(folder / "regs/identification/midr_el1")) or names.get(cpu, "")
         key = (read_number(folder / "cpu_capacity"), _max_hz(folder), part)
         kinds.setdefault(key, []).append(cpu)
     clusters = [
         Cluster(
             cpus=tuple(cpus),
-            cores=len({_core(root / CPUS / f"cpu{cpu}", cpu) for cpu in cpus}),
+            cores=len({_core(root / CPUS_FOLDER / f"cpu{cpu}", cpu) for cpu in cpus}),
             part=part,
             max_hz=hz,
             capacity=capacity,
@@ -67,7 +67,7 @@ def read_clusters(root: Path, allowed: Sequence[int]) -> tuple[Cluster, ...]:
 def big_clusters(clusters: Sequence[Cluster]) -> tuple[Cluster, ...]:
     """Those whose cores have at least half of what the fastest have."""
     best = _speed(clusters[0])
-    return tuple(cluster for cluster in clusters if _speed(cluster) >= _BIG_SHARE * best)
+    return tuple(cluster for cluster in clusters if _speed(cluster) >= _MIN_BIG_SHARE * best)
 
 
 def choose_cpus(clusters: Sequence[Cluster], text: str) -> tuple[int, ...]:
@@ -126,7 +126,7 @@ def _midr_name(text: str) -> str:
 
 
 def _part_name(implementer: int, part: int) -> str:
-    known = _ARM_PARTS.get(part) if implementer == _ARM else None
+    known = _ARM_PARTS.get(part) if implementer == _ARM_IMPLEMENTER else None
     return known or f"implementer 0x{implementer:02x} part 0x{part:03x}"
 
 

@@ -1,4 +1,4 @@
-"""A machine at work in; a log of its frequency, heat and power, and whether it was held back, out.
+"""Watches a machine at work: logs frequency, heat and power, and whether it was held back.
 
 The log is made by a thread of the process that waits for the one that is measured.
 """
@@ -16,9 +16,9 @@ import numpy as np
 from tinyaya.benchmarks.speed.conditions.sensors import Reading, Sensors
 
 INTERVAL_S = 0.25
-_LOG_ROWS = 120  # kept of a log, at most
-_SLOW_SHARE = 0.75  # of the highest frequency; all cores at once may run below it by design
-_FEWEST_READINGS = 4  # within a span, to say something of it
+_MAX_LOG_ROWS = 120  # kept of a log, at most
+_MIN_FREQUENCY_SHARE = 0.75  # of the highest; all cores at once may run below it by design
+_MIN_READINGS = 4  # within a span, to say something of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,7 @@ def judge(
         reasons=reasons,
         energy=energy,
         joules_per_token={test: value for test, value in spent.items() if value is not None},
-        log=tuple(rows)[:: -(-len(rows) // _LOG_ROWS)] if any(map(_tells, rows)) else (),
+        log=tuple(rows)[:: -(-len(rows) // _MAX_LOG_ROWS)] if any(map(_tells, rows)) else (),
     )
 
 
@@ -136,7 +136,7 @@ def energy_per_token(readings: Sequence[Reading], span: Span) -> float | None:
     """Joules a token of `span`; None where too few readings fall into it."""
     times, joules = _spent(readings)
     inside = (times >= span.start_s) & (times <= span.end_s)
-    if inside.sum() < _FEWEST_READINGS or not span.tokens:
+    if inside.sum() < _MIN_READINGS or not span.tokens:
         return None
     first, last = np.interp([span.start_s, span.end_s], times, joules).tolist()
     return float(last - first) / span.tokens
@@ -160,7 +160,7 @@ def _share(readings: Sequence[Reading], max_hz: Mapping[int, float]) -> float | 
         for reading in readings
         if (known := reading.hz.keys() & max_hz.keys())
     ]
-    return median(shares) if len(shares) >= _FEWEST_READINGS else None
+    return median(shares) if len(shares) >= _MIN_READINGS else None
 
 
 def _reasons(readings: Sequence[Reading], share: float | None) -> Iterator[str]:
@@ -172,7 +172,7 @@ def _reasons(readings: Sequence[Reading], share: float | None) -> Iterator[str]:
                 yield f"the limit of cpu{cpu}'s frequency was lowered"
     if any(count > first.counts.get(name, count) for name, count in last.counts.items()):
         yield "the processor counted throttling"
-    if share is not None and share < _SLOW_SHARE:
+    if share is not None and share < _MIN_FREQUENCY_SHARE:
         yield f"cores ran at {share:.0%} of their highest frequency"
 
 

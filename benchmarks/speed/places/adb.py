@@ -1,4 +1,4 @@
-"""A bundle in; what the Android demo measures of it on the phone that adb sees, out."""
+"""Measures a bundle with the Android demo on the phone that adb sees."""
 
 import json
 import re
@@ -13,10 +13,10 @@ from typing import Any
 from tinyaya.runtime import open_bundle
 from tinyaya.runtime.errors import AdbError
 
-PACKAGE = "org.tinyaya.demo"
-_ACTIVITY = f"{PACKAGE}/.ui.BenchActivity"
-_FILES = f"/sdcard/Android/data/{PACKAGE}/files"
-_NOT_PLAIN = re.compile("[^A-Za-z0-9_-]+")
+APP_PACKAGE = "org.tinyaya.demo"
+_BENCH_ACTIVITY = f"{APP_PACKAGE}/.ui.BenchActivity"
+_APP_FOLDER = f"/sdcard/Android/data/{APP_PACKAGE}/files"
+_NOT_IN_FOLDER_NAMES = re.compile("[^A-Za-z0-9_-]+")
 
 Adb = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
@@ -68,19 +68,19 @@ def bench_on_phone(
     open_bundle(bundle)
     name = plain_name(bundle)
     run = f"adb-{name}-{time.time_ns()}"
-    if not _call(adb, "shell", "pm", "path", PACKAGE).stdout.strip():
-        raise AdbError(f"{PACKAGE} is not on the phone; install the app of android_demo first")
-    _call(adb, "shell", "mkdir", "-p", f"{_FILES}/bundles/{name}")
+    if not _call(adb, "shell", "pm", "path", APP_PACKAGE).stdout.strip():
+        raise AdbError(f"{APP_PACKAGE} is not on the phone; install the app of android_demo first")
+    _call(adb, "shell", "mkdir", "-p", f"{_APP_FOLDER}/bundles/{name}")
     for file in sorted(path for path in bundle.iterdir() if path.is_file()):
-        _call(adb, "push", "--sync", str(file), f"{_FILES}/bundles/{name}/{file.name}")
+        _call(adb, "push", "--sync", str(file), f"{_APP_FOLDER}/bundles/{name}/{file.name}")
     _call(adb, "shell", _start_command(name, run, options))
-    return _wait_for(f"{_FILES}/bench/{run}.json", options.wait_s, adb, pause)
+    return _wait_for(f"{_APP_FOLDER}/bench/{run}.json", options.wait_s, adb, pause)
 
 
 def plain_name(bundle: Path) -> str:
     """A folder name that the app lists; a bundle `aya/onnx` is `aya-onnx`."""
     path = bundle.resolve()
-    return _NOT_PLAIN.sub("-", f"{path.parent.name}-{path.name}").strip("-")[-60:]
+    return _NOT_IN_FOLDER_NAMES.sub("-", f"{path.parent.name}-{path.name}").strip("-")[-60:]
 
 
 def _start_command(name: str, run: str, options: PhoneBenchOptions) -> str:
@@ -95,7 +95,7 @@ def _start_command(name: str, run: str, options: PhoneBenchOptions) -> str:
         "seed": options.seed,
     }
     words = [word for key, text in texts.items() for word in ("--es", key, str(text))]
-    return shlex.join(["am", "start", "-n", _ACTIVITY, *words])
+    return shlex.join(["am", "start", "-n", _BENCH_ACTIVITY, *words])
 
 
 def _wait_for(path: str, wait_s: int, adb: Adb, pause: Callable[[float], None]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One request as a line of JSON on stdin, its answer as the last line on stdout: a board's side.
+"""Answers one request on a board: a line of JSON on stdin, the last line on stdout.
 
 Usage: python -m tinyaya.benchmarks.speed.places.board; `places.host` starts it by ssh. When stdin
 ends, whoever asked has gone: the measurement is ended, so that nothing goes on unseen and disturbs
@@ -6,7 +6,6 @@ the next.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import signal
@@ -23,15 +22,16 @@ from tinyaya.benchmarks.speed.contender import parse_job
 from tinyaya.benchmarks.speed.places.local import Here
 from tinyaya.runtime import open_bundle
 from tinyaya.runtime.errors import BenchError, TinyAyaError
+from tinyaya.runtime.whole_file import file_sha256
 
-_LOCK = Path("../lock")  # beside the code, where this is started
-_LOOK_S = 0.2
-_WAIT_S = 20.0  # for a measurement whose asker has just gone
+_LOCK_FILE = Path("../lock")  # beside the code, where this is started
+_LOCK_INTERVAL_S = 0.2
+_LOCK_TIMEOUT_S = 20.0  # for a measurement whose asker has just gone
 
 
 def answer(request: Mapping[str, Any]) -> Any:
     """What `request` asks for; raises BenchError and RunError."""
-    return _ANSWERS[request["ask"]](request)
+    return _ANSWERERS[request["ask"]](request)
 
 
 def _describe(request: Mapping[str, Any]) -> Any:
@@ -53,13 +53,12 @@ def _check(request: Mapping[str, Any]) -> Any:
     """Whether the bundle has arrived whole: its manifest is that one, its files fit to it."""
     folder = Path(request["bundle"])
     opened = open_bundle(folder)
-    found = hashlib.sha256((opened.folder / "manifest.json").read_bytes()).hexdigest()
-    if found != request["manifest_sha256"]:
+    if file_sha256(opened.folder / "manifest.json") != request["manifest_sha256"]:
         raise BenchError(f"{folder} holds another bundle")
     return True
 
 
-_ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+_ANSWERERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "describe": _describe,
     "bandwidths": _bandwidths,
     "run": _run,
@@ -70,12 +69,12 @@ _ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 @contextmanager
 def _alone() -> Iterator[None]:
     """Hold the machine; raises BenchError while another measurement runs."""
-    with _LOCK.open("w") as file:
-        until = time.monotonic() + _WAIT_S
+    with _LOCK_FILE.open("w") as file:
+        until = time.monotonic() + _LOCK_TIMEOUT_S
         while not _locked(file):
             if time.monotonic() > until:
                 raise BenchError("another benchmark runs on this machine; wait for it")
-            time.sleep(_LOOK_S)
+            time.sleep(_LOCK_INTERVAL_S)
         yield
 
 

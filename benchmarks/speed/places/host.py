@@ -1,11 +1,10 @@
-"""A machine that ssh leads to in; jobs measured there, as if it were here, out.
+"""Measures jobs on a machine that ssh leads to, as if it were here.
 
 Nothing is kept there but copies: which rounds are done is known here alone, so that neither end can
 lose what the other has. Bundles are copied with rsync, which goes on where it stopped, and checked
 against their hashes.
 """
 
-import hashlib
 import json
 import re
 import shlex
@@ -24,15 +23,16 @@ from tinyaya.benchmarks.speed.places.adb import plain_name
 from tinyaya.runtime import read_manifest
 from tinyaya.runtime.errors import HostError
 from tinyaya.runtime.progress import Progress
+from tinyaya.runtime.whole_file import file_sha256
 
-_FOLDER = ".cache/tinyaya-bench"  # below the home there
-_CODE = ("runtime", "benchmarks/__init__.py", "benchmarks/speed")
-_IMPORTS = ("numpy", "onnxruntime", "tokenizers", "jinja2")
-_PYTHON_OK = "import sys, {}; sys.exit(sys.version_info < (3, 11) and 'needs Python 3.11')"
-_MADE = "../venv/bin/python"  # seen from the code
-_SSH_FAILED = 255
-_TRIES, _PAUSE_S = 3, 5.0
-_ANSWERS = {"BatchMode": "yes", "ConnectTimeout": "20", "ServerAliveInterval": "15"}
+_DEFAULT_FOLDER = ".cache/tinyaya-bench"  # below the home there
+_COPIED_CODE = ("runtime", "benchmarks/__init__.py", "benchmarks/speed")
+_PACKAGES = ("numpy", "onnxruntime", "tokenizers", "jinja2")
+_PYTHON_CHECK = "import sys, {}; sys.exit(sys.version_info < (3, 11) and 'needs Python 3.11')"
+_MADE_PYTHON = "../venv/bin/python"  # seen from the code
+_SSH_FAILED_STATUS = 255
+_SSH_TRIES, _RETRY_PAUSE_S = 3, 5.0
+_SSH_OPTIONS = {"BatchMode": "yes", "ConnectTimeout": "20", "ServerAliveInterval": "15"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +62,12 @@ class HostOptions:
     @property
     def imports(self) -> tuple[str, ...]:
         """Packages that a Python there must have."""
-        return (*_IMPORTS, "tinyaya_native") if self.engine == "native" else _IMPORTS
+        return (*_PACKAGES, "tinyaya_native") if self.engine == "native" else _PACKAGES
 
     @property
     def folder(self) -> str:
         """Where copies go, from the home there or absolute."""
-        return self.address.partition(":")[2].removeprefix("~/") or _FOLDER
+        return self.address.partition(":")[2].removeprefix("~/") or _DEFAULT_FOLDER
 
 
 class Host:
@@ -118,34 +118,36 @@ class Host:
 
     def _shell(self, command: str, text: str = "") -> str:
         """Run a command there; what it prints. Raises HostError."""
-        for tries_left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(_SSH_TRIES)):
             code, out, errors = _talk([*self._ssh(), self._options.name, command], text)
             if code == 0:
                 return out
-            if code != _SSH_FAILED or not tries_left:
+            if code != _SSH_FAILED_STATUS or not tries_left:
                 break
-            self._pause(_PAUSE_S)
+            self._pause(_RETRY_PAUSE_S)
         last = (errors.strip().splitlines() or ["no message"])[-1]
-        way_out = "; --resume goes on when it can be reached" if code == _SSH_FAILED else ""
+        way_out = "; --resume goes on when it can be reached" if code == _SSH_FAILED_STATUS else ""
         raise HostError(f"{self._options.name}: {last} ({code}){way_out}")
 
     def _in_code(self, command: str) -> str:
         return f"cd {self._options.folder}/code && {command}"
 
     def _ssh(self) -> list[str]:
-        words = [f"-o{name}={value}" for name, value in _ANSWERS.items()]
+        words = [f"-o{name}={value}" for name, value in _SSH_OPTIONS.items()]
         return [*shlex.split(self._options.ssh), *words]
 
     def _copy_code(self) -> None:
         place = Path(__file__).parents[3]
         choice = ["--archive", "--relative", "--checksum", "--delete"]
         without = ["--exclude=__pycache__", "--exclude=/runtime/native"]
-        self._rsync([*choice, *without, *(f"{place}/./{name}" for name in _CODE)], "code/tinyaya/")
+        self._rsync(
+            [*choice, *without, *(f"{place}/./{name}" for name in _COPIED_CODE)], "code/tinyaya/"
+        )
 
     def _copy_bundle(self, bundle: Path) -> str:
         """Copy what its manifest lists; its folder there, seen from the code."""
         manifest = read_manifest(bundle)
-        digest = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+        digest = file_sha256(bundle / "manifest.json")
         place = f"bundles/{plain_name(bundle)}-{digest[:12]}"
         request = {"ask": "check", "bundle": f"../{place}", "manifest_sha256": digest}
         choice = ["--times", "--copy-links", "--partial-dir=.partial", "--files-from=-"]
@@ -174,8 +176,8 @@ class Host:
         """A Python there that has the packages, seen from the code."""
         given = self._options.python
         imports = ", ".join(self._options.imports)
-        check = shlex.quote(_PYTHON_OK.format(imports))
-        for python in [given] if given else [_MADE, "python3"]:
+        check = shlex.quote(_PYTHON_CHECK.format(imports))
+        for python in [given] if given else [_MADE_PYTHON, "python3"]:
             command = f"{shlex.quote(python)} -c {check} 2>/dev/null && echo yes || echo no"
             if self._shell(self._in_code(command)).strip().endswith("yes"):
                 return python
@@ -190,14 +192,14 @@ class Host:
                 "tinyaya-native there (docs/run.md) and name that Python with --python"
             )
         progress.stage(f"{self._options.name}: packages")
-        wanted = " ".join(f"{name}=={version(name)}" for name in _IMPORTS)
+        wanted = " ".join(f"{name}=={version(name)}" for name in _PACKAGES)
         make = (
-            f"python3 -c {shlex.quote(_PYTHON_OK.format('venv'))}",
+            f"python3 -c {shlex.quote(_PYTHON_CHECK.format('venv'))}",
             "python3 -m venv ../venv",
-            f"{_MADE} -m pip install --quiet --disable-pip-version-check {wanted}",
+            f"{_MADE_PYTHON} -m pip install --quiet --disable-pip-version-check {wanted}",
         )
         self._shell(self._in_code(" && ".join(make)))
-        return _MADE
+        return _MADE_PYTHON
 
 
 def _talk(command: Sequence[str], text: str) -> tuple[int, str, str]:

@@ -1,4 +1,4 @@
-"""A Job in, a Sample out, measured on this machine: a fresh process that a second one watches."""
+"""Measures a job on this machine in a fresh process that a second one watches."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from tinyaya.benchmarks.speed.conditions.watch import Watch
 from tinyaya.benchmarks.speed.contender import Job, Sample, read_sample
 from tinyaya.runtime.errors import BenchError
 
-_LONGEST_REST = 10  # times the rest that was asked for, while the processor stays hot
+_MAX_RESTS = 10  # times the rest that was asked for, while the processor stays hot
 
 
 class Place(Protocol):
@@ -81,7 +81,7 @@ def cool_down(
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Rest, and go on while the processor is hotter than that, up to ten times as long."""
-    for count in range(_LONGEST_REST if rest_s else 0):
+    for count in range(_MAX_RESTS if rest_s else 0):
         heat = max(sensors.read(time.monotonic()).celsius.values(), default=None)
         if count and (heat is None or cool_celsius is None or heat <= cool_celsius):
             return

@@ -1,4 +1,4 @@
-"""The Android demo's report of a bundle in; the same figures in the columns of all machines out."""
+"""Turns the Android demo's report into the columns that all machines have."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
@@ -14,8 +14,9 @@ from tinyaya.runtime import read_manifest
 from tinyaya.runtime.errors import AdbError
 from tinyaya.runtime.facts import Facts, bundle_facts
 
-_HOT = ("moderate", "severe", "critical", "emergency", "shutdown")  # Android throttles from there
-_AS_THEY_ARE = (
+# Android throttles from the first one on.
+_THROTTLED_STATES = ("moderate", "severe", "critical", "emergency", "shutdown")
+_COPIED_COLUMNS = (
     "backends", "n_threads", "avg_ts", "stddev_ts", "n_samples", "median_ts", "q1_ts", "q3_ts",
     "load_ms", "ttft_ms", "imports_rss_bytes", "rss_bytes",
 )  # fmt: skip
@@ -25,7 +26,8 @@ def phone_results(report: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
     """What `save` writes of other machines, with the app's own report beside it; AdbError."""
     facts = bundle_facts(read_manifest(bundle))
     try:
-        heats = {row["test"] for row in report.get("samples", ()) if row["heat"] in _HOT}
+        samples = report.get("samples", ())
+        heats = {row["test"] for row in samples if row["heat"] in _THROTTLED_STATES}
         rows = [_row(raw, facts, bundle, heats) for raw in report["rows"]]
         machine = _machine(report["device"])
     except (KeyError, TypeError) as error:
@@ -61,7 +63,7 @@ def _row(raw: Mapping[str, Any], facts: Facts, bundle: Path, heats: Collection[s
     case = Case(n_prompt=raw["n_prompt"], n_gen=raw["n_gen"], n_depth=raw["n_depth"])
     return Row(
         **case_columns(case, facts, raw["samples_ts"]),
-        **{name: raw[name] for name in _AS_THEY_ARE},
+        **{name: raw[name] for name in _COPIED_COLUMNS},
         build_commit="",
         cpu_info="",
         model_filename=str(bundle),

@@ -1,0 +1,1 @@
+"""Renders HTML pages that stand alone: no other files, no network."""

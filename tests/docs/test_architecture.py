@@ -1,4 +1,4 @@
-"""The page of the architecture is true to the code: its files are there, its layers are the same."""
+"""The page of the architecture is true: its files are there, its layers are those checked."""
 
 import re
 import tomllib

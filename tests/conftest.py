@@ -5,7 +5,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ import pytest
 from tests import store
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.options import CalibrationOptions
-from tinyaya.export.pipeline import ExportedBundle
 from tinyaya.export.proof.parity import Parity
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.runtime.native.build import TARGETS, build_folder
@@ -44,10 +43,19 @@ def calibration() -> CalibrationOptions:
     return replace(store.NAMED["int4"].calibration, work=folder / store.CALIBRATION)
 
 
-class Exported(Mapping[str, list[ExportedBundle]]):
+@dataclass(frozen=True)
+class StoredBundle:
+    """A bundle of the store, with what its export found."""
+
+    backend: str
+    path: Path
+    parity: Parity
+
+
+class Exported(Mapping[str, list[StoredBundle]]):
     """Recipe -> both engines' bundles of nano; taken from the store when they are asked for."""
 
-    def __getitem__(self, recipe: str) -> list[ExportedBundle]:
+    def __getitem__(self, recipe: str) -> list[StoredBundle]:
         (folder,) = store.take(recipe)
         return [_exported(backend, folder / backend) for backend in BACKENDS]
 
@@ -58,20 +66,20 @@ class Exported(Mapping[str, list[ExportedBundle]]):
         return len(EXPORTED)
 
 
-def _exported(backend: str, path: Path) -> ExportedBundle:
+def _exported(backend: str, path: Path) -> StoredBundle:
     found = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["parity"]
     parity = Parity(**{field.name: found[field.name] for field in fields(Parity)})
-    return ExportedBundle(backend=backend, path=path, parity=parity)
+    return StoredBundle(backend, path, parity)
 
 
 @pytest.fixture(scope="session")
-def exported() -> Mapping[str, list[ExportedBundle]]:
+def exported() -> Mapping[str, list[StoredBundle]]:
     """Recipe -> both engines' bundles of nano, context 1024, chunk 64, verified."""
     return Exported()
 
 
 @pytest.fixture(scope="session")
-def bundles(exported: Mapping[str, list[ExportedBundle]]) -> Mapping[str, Path]:
+def bundles(exported: Mapping[str, list[StoredBundle]]) -> Mapping[str, Path]:
     """Engine -> the int4 bundle."""
     return {bundle.backend: bundle.path for bundle in exported["int4"]}
 

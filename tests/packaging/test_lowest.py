@@ -49,19 +49,24 @@ def test_the_server_answers(
 ) -> None:
     monkeypatch.setattr("sys.executable", str(low.folder / "bin" / "python"))
     server, address = start_server(bundles["onnx"], "--threads", "1")
-    try:
-        with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client:
-            stream = client.chat.completions.create(
-                model=client.models.list().data[0].id,
-                messages=[{"role": "user", "content": "Habari?"}],
-                max_tokens=8,
-                stream=True,
-                extra_body={"regex": "[a-z]{3}"},
-            )
-            text = "".join(event.choices[0].delta.content or "" for event in stream)
-    finally:
-        status = stop_server(server)
+    with server:
+        try:
+            text = _answer(address)
+        finally:
+            status = stop_server(server)
     assert (len(text), status) == (3, 0)
+
+
+def _answer(address: str) -> str:
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client:
+        stream = client.chat.completions.create(
+            model=client.models.list().data[0].id,
+            messages=[{"role": "user", "content": "Habari?"}],
+            max_tokens=8,
+            stream=True,
+            extra_body={"regex": "[a-z]{3}"},
+        )
+        return "".join(event.choices[0].delta.content or "" for event in stream)
 
 
 @pytest.fixture(scope="module")

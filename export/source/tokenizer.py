@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer files in; out: the form that every client reads the same way.
+"""Brings a checkpoint's tokenizer into the form that every client reads the same way.
 
 Tiny Aya's tokenizer splits text twice, digits first. ExecuTorch's and onnxruntime-genai's own
 tokenizers get two splits wrong without a warning; one merged split is exact in all of them.

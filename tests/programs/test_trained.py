@@ -15,7 +15,7 @@ from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.reference import reference_logits
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
-from tinyaya.export.proof.parity import KL_SHARE, float_model, measure, tail_logits
+from tinyaya.export.proof.parity import MAX_KL_SHARE, float_model, measure, tail_logits
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.quantize.recipe import find_recipe
 from tinyaya.runtime import Sampler, Session, generate, open_bundle
@@ -95,7 +95,7 @@ def test_programs_keep_the_recipe_in_all_languages(
     to_fp32 = []
     for rows in figures.values():
         share = fmean(r.kl_to_quantized for r in rows) / fmean(r.kl_of_recipe for r in rows)
-        assert share <= KL_SHARE
+        assert share <= MAX_KL_SHARE
         to_fp32.append(fmean(r.kl_to_fp32 for r in rows))
     assert max(to_fp32) / min(to_fp32) < 1.15
 

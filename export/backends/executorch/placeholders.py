@@ -1,4 +1,4 @@
-"""A .pte with placeholders in, the same file with the values that it was to hold out.
+"""Replaces placeholders in a .pte by the values that it was to hold.
 
 What a program carries of its own results is known only when it runs. So it is lowered with
 placeholders of the same shape and type, and their bytes are written over.
@@ -12,15 +12,15 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-_SEED, _MARK_LENGTH, _LARGEST = 20_250_919, 16, 100
+_MARK_SEED, _MARK_LENGTH, _BOUND = 20_250_919, 16, 100
 
 
 def placeholder(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Random whole numbers: another row for every name, after a mark that all of a dtype share."""
     parts = [
-        torch.randint(-_LARGEST, _LARGEST, (length,), generator=torch.Generator().manual_seed(seed))
+        torch.randint(-_BOUND, _BOUND, (length,), generator=torch.Generator().manual_seed(seed))
         for seed, length in (
-            (_SEED, _MARK_LENGTH),
+            (_MARK_SEED, _MARK_LENGTH),
             (crc32(name.encode()), torch.Size(shape).numel() - _MARK_LENGTH),
         )
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import store
+from tests.random_checkpoint import CONFIG, random_checkpoint
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.options import CalibrationOptions
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
@@ -25,6 +26,26 @@ EXPORTED = ("fp32", "int8", "int4")
 def nano() -> Checkpoint:
     """The small trained model: 8 layers, window 128, 67 languages."""
     return open_checkpoint(NANO)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Random weights, 4 layers, window 8, 60 table rows without a token."""
+    return random_checkpoint(tmp_path_factory.mktemp("tiny"), CONFIG)
+
+
+@pytest.fixture(scope="session")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """As `tiny`, of a window layer and a global one: a .pte of it takes half the time."""
+    layers = {"num_hidden_layers": 2, "sliding_window_pattern": 2}
+    return random_checkpoint(tmp_path_factory.mktemp("shallow"), CONFIG | layers)
+
+
+@pytest.fixture(scope="session")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """As `tiny`, of one global layer, where only the head matters."""
+    layers = {"num_hidden_layers": 1, "sliding_window_pattern": 1}
+    return random_checkpoint(tmp_path_factory.mktemp("lone"), CONFIG | layers)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.programs.conftest import LIMITS, MakeBundle, fed, opened, random_checkpoint
+from tests.programs.conftest import LIMITS, MakeBundle, fed, opened
+from tests.random_checkpoint import random_checkpoint
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
 from tinyaya.export.calibration.quantized_model import build_quantized

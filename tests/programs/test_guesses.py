@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import EXPORTED, UDHR, Exported
-from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed
+from tests.programs.conftest import LIMITS, MakeBundle, fed
+from tests.random_checkpoint import WINDOW
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.runtime import AnswerOptions, Sampler, Session, drain, generate, open_bundle
 from tinyaya.runtime.lookup import _Pace

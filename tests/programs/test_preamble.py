@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import EXPORTED, UDHR, Exported
-from tests.programs.conftest import LIMITS, WINDOW, MakeBundle
+from tests.programs.conftest import LIMITS, MakeBundle
+from tests.random_checkpoint import WINDOW
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.backends.onnx.decoder import PREAMBLE_FILE
 from tinyaya.export.proof.probe import replay_preamble

@@ -8,7 +8,8 @@ import onnx
 import pytest
 import torch
 
-from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed, opened
+from tests.programs.conftest import LIMITS, MakeBundle, fed, opened
+from tests.random_checkpoint import WINDOW
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.backends.executorch import decoder as executorch_decoder
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens

@@ -33,13 +33,10 @@ take_bundles() {
   stage "android: bundles, and what Python says of them"
   mkdir -p "$BUILD/bundles"
   cd "$REPOSITORY"
-  local names="android-fp32 android-int4 android-trimmed" folder name
-  # shellcheck disable=SC2086
-  "$PYTHON" -m tests.store $names >"$BUILD/bundles.txt"
-  while read -r folder; do
-    name=$(basename "${folder%@*}")
-    ln -sfn "$folder" "$BUILD/bundles/${name#android-}"
-  done <"$BUILD/bundles.txt"
+  local names=(fp32 int4 trimmed) folders index
+  "$PYTHON" -m tests.store "${names[@]/#/android-}" >"$BUILD/bundles.txt" 2>"$BUILD/export.log" || { cat "$BUILD/export.log"; return 1; }
+  mapfile -t folders <"$BUILD/bundles.txt"
+  for index in "${!names[@]}"; do ln -sfn "${folders[index]}" "$BUILD/bundles/${names[index]}"; done
   "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth"
   PYTHONPATH=$ORT_PYTHON "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth" greedy_same_release.json
 }

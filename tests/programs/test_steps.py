@@ -69,14 +69,14 @@ def test_program_equals_model_at_every_step(
     "mutant", ["window - 1", "window + 1", "rope on the global layer", "half-split rope"]
 )
 def test_mutant_is_found(
-    tiny: Checkpoint,
+    shallow: Checkpoint,
     ids: list[int],
     backend: str,
     mutant: str,
-    make_bundle: MakeBundle,
+    own_bundle: MakeBundle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    layers = tiny.config.layers
+    layers = shallow.config.layers
     if mutant.startswith("window"):
         window = WINDOW + (1 if "+" in mutant else -1)
         layers = tuple(replace(layer, window=layer.window and window) for layer in layers)
@@ -84,10 +84,11 @@ def test_mutant_is_found(
         layers = tuple(replace(layer, rotary=True) for layer in layers)
     if mutant.startswith("half"):
         monkeypatch.setattr(executorch_decoder, "rotate", half_split_rotate)
-    folder = make_bundle(replace(tiny, config=replace(tiny.config, layers=layers)), backend)
+    changed = replace(shallow, config=replace(shallow.config, layers=layers))
+    folder = own_bundle(changed, backend, patched=mutant)
     if mutant.startswith("half") and backend == "onnx":
         set_half_split(folder)
-    assert difference(opened(folder), ids, reference(tiny, ids)) > 100 * TOLERANCE
+    assert difference(opened(folder), ids, reference(shallow, ids)) > 100 * TOLERANCE
 
 
 def half_split_rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

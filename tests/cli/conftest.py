@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,11 @@ class Result:
 
 
 Command = Callable[..., Result]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Name -> bytes."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture

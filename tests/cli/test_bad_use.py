@@ -2,19 +2,23 @@
 
 import errno
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command, Result
+from tests.cli.conftest import Command, Result, content
+from tests.cli.killed_exports import AFTER, BEFORE, BETWEEN, PLACES, out_folder
 from tests.conftest import NANO
+from tests.failpoints import Place
 from tinyaya.export.backends.onnx import backend, decoder
+from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.runtime import open_bundle
 
 
@@ -72,10 +76,13 @@ def test_export_never_replaces_a_folder_that_is_no_bundle(command: Command, tmp_
     assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
-def test_export_to_a_place_that_cannot_be_written(command: Command, tmp_path: Path) -> None:
+def test_export_to_a_place_that_cannot_be_written(
+    command: Command, lone: Checkpoint, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
-    assert_refused(command("export", NANO, "--out", tmp_path / "file" / "out"), "cannot write")
-    assert_refused(command("export", NANO, "--out", "/proc/out"), "/proc", "choose another --out")
+    export = ("export", lone.folder, "--no-calibrate", "--out")
+    assert_refused(command(*export, tmp_path / "file" / "out"), "cannot write")
+    assert_refused(command(*export, "/proc/out"), "/proc", "choose another --out")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -123,15 +130,47 @@ def test_a_wrong_program_is_not_published(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("delay_s", [0.5, 3.0, 6.0, 7.5, 8.5])
+@pytest.fixture(scope="module")
+def killed(
+    lone: Checkpoint, bundles: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Where exports over a bundle died, each at another place."""
+    folder = tmp_path_factory.mktemp("killed")
+    module = [sys.executable, "-m", "tests.cli.killed_exports"]
+    run = subprocess.run(
+        [*module, lone.folder, bundles["onnx"], folder], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+@pytest.mark.parametrize("place", PLACES, ids=" ".join)
 def test_killed_export_leaves_the_old_bundle(
-    bundles: Mapping[str, Path], tmp_path: Path, delay_s: float
+    killed: Path, bundles: Mapping[str, Path], place: Place
 ) -> None:
-    out = tmp_path / "out"
+    out, old = out_folder(killed, place), content(bundles["onnx"])
+    if place in BEFORE:
+        assert content(out) == old
+    if place == BETWEEN:
+        assert not out.exists()
+    if place in (BETWEEN, AFTER):
+        (aside,) = out.parent.glob(".out.old-*")
+        assert content(aside) == old
+    if place == AFTER:
+        assert open_bundle(out).manifest.recipe["name"] == "int8"  # checks every hash
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kill", range(8))
+def test_export_killed_at_random_leaves_the_old_bundle(
+    bundles: Mapping[str, Path], tmp_path: Path, kill: int
+) -> None:
+    out, delay_s = tmp_path / "out", random.SystemRandom().uniform(0.5, 12)
     shutil.copytree(bundles["onnx"], out)
     arguments = ["export", str(NANO), "--out", str(out), "--force", "--recipe", "int8"]
     process = subprocess.Popen([sys.executable, "-m", "tinyaya.export.cli.app", *arguments])
-    time.sleep(delay_s)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(delay_s)
     process.send_signal(signal.SIGKILL)
     process.wait()
     if out.exists():

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, content
 from tests.cli.test_bad_use import assert_refused
 from tests.conftest import NANO
 from tinyaya.export import pipeline
 from tinyaya.export.backends import BACKENDS
+from tinyaya.export.source.checkpoint import Checkpoint
 
 PROGRAMS = {"onnx": "model.onnx.data", "executorch": "model.pte"}
 DISK_BYTES, LEFT_BYTES = 64_000_000, 2_000_000
@@ -45,15 +46,12 @@ def old_bundle(folder: Path) -> None:
     (folder / "model.pte").write_bytes(b"old" * 1000)
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_real_disk_fills_in_the_middle(
     command: Command,
     disk: Path,
     monkeypatch: pytest.MonkeyPatch,
+    lone: Checkpoint,
     backend: str,
 ) -> None:
     """Something else takes the room after it was checked, so that the program's write fails."""
@@ -66,17 +64,8 @@ def test_real_disk_fills_in_the_middle(
         return trace(*arguments)
 
     monkeypatch.setattr(pipeline, "trace_model", filled)
-    result = command(
-        "export",
-        NANO,
-        "--out",
-        out,
-        "--force",
-        "--no-verify",
-        "--no-calibrate",
-        "--backend",
-        backend,
-    )
+    options = ("--force", "--no-verify", "--recipe", "fp32", "--backend", backend)
+    result = command("export", lone.folder, "--out", out, *options)
     words = ("disk is full", PROGRAMS[backend], str(out), " bytes are free", "choose another --out")
     assert_refused(result, *words)
     assert content(out) == before
@@ -84,35 +73,19 @@ def test_real_disk_fills_in_the_middle(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_limit_on_the_size_of_files(tmp_path: Path, backend: str) -> None:
+def test_limit_on_the_size_of_files(tmp_path: Path, lone: Checkpoint, backend: str) -> None:
     """As file systems that hold no file above 4 GB behave."""
-    arguments = ["export", str(NANO), "--out", str(tmp_path / "out"), "--backend", backend]
-    arguments.append("--no-calibrate")
+    arguments = ["export", str(lone.folder), "--out", str(tmp_path / "out"), "--backend", backend]
+    arguments += ["--recipe", "fp32"]
     result = run_limited(resource.RLIMIT_FSIZE, 1_000_000, arguments)
     assert_line(result, "no larger file", PROGRAMS[backend])
     assert list(tmp_path.iterdir()) == []
 
 
 def run_limited(kind: int, limit: int, arguments: list[str]) -> subprocess.CompletedProcess:
-    """The command in a process of its own; the limit holds from the moment it quantizes.
-
-    A limit of memory counts from what python, torch and the backends take at that moment, when
-    threads that importing them started have had time to end and to free their memory.
-    """
-    program = (
-        "import resource, sys, time; from export import cli, pipeline;"
-        "from tinyaya.export.backends import find_backend; find_backend('onnx');"
-        "find_backend('executorch'); kind, limit = map(int, sys.argv[1:3]);"
-        "used = lambda: int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
-        "room = lambda: limit + (used() if kind == resource.RLIMIT_AS else 0);"
-        "build = pipeline.build_quantized;"
-        "pipeline.build_quantized = lambda *a: (time.sleep(2),"
-        "resource.setrlimit(kind, (room(),) * 2), build(*a))[2];"
-        "sys.argv[:3] = ['tinyaya-export']; cli.main()"
-    )
-    command = [sys.executable, "-c", program, str(kind), str(limit), *arguments]
+    """The command in a process of its own."""
     return subprocess.run(
-        command,
+        [sys.executable, "-m", "tests.cli.limited", str(kind), str(limit), *arguments],
         capture_output=True,
         text=True,
         check=False,

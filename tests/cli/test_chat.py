@@ -15,6 +15,8 @@ import pytest
 from tinyaya.export.cli.conversation import parse_note, printable
 from tinyaya.runtime import SessionFileError
 
+pytestmark = pytest.mark.serial
+
 ROOT = Path(__file__).parents[2]
 MODULE = "tinyaya.export.cli.app"
 CHAT = [sys.executable, "-m", MODULE, "chat"]

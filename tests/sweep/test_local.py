@@ -18,6 +18,8 @@ from tinyaya.export.sweep.run import run_sweep
 from tinyaya.export.sweep.task import Sweep, Task
 from tinyaya.runtime.errors import OptionError
 
+pytestmark = pytest.mark.serial
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -14,7 +14,14 @@ from torch import Tensor
 from tinyaya.export.decoder.config import DecoderConfig, parse_config
 from tinyaya.export.decoder.model import tensor_shapes
 from tinyaya.export.errors import CheckpointError, TensorError
-from tinyaya.export.source.tokenizer import Tokenizer, open_tokenizer
+from tinyaya.export.source.tokenizer import (
+    ADDED_TOKENS_FILE,
+    TEMPLATE_FILES,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    Tokenizer,
+    open_tokenizer,
+)
 from tinyaya.export.source.weights import (
     FLOAT_KINDS,
     FileState,
@@ -27,8 +34,8 @@ from tinyaya.quantize.roles import LayerKind
 
 _INDEX_FILE, _WEIGHTS_FILE = "model.safetensors.index.json", "model.safetensors"
 _SIDE_FILES = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-    "chat_template.jinja", _INDEX_FILE,
+    "config.json", "generation_config.json", TOKENIZER_FILE, TOKENIZER_CONFIG_FILE,
+    ADDED_TOKENS_FILE, *TEMPLATE_FILES, _INDEX_FILE,
 )  # fmt: skip
 _PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 

@@ -22,6 +22,7 @@ from tinyaya.runtime.engines.mapped_files import release_mapped
 from tinyaya.runtime.errors import OptionError, ProgramError
 from tinyaya.runtime.manifest import Manifest, Preamble
 
+ort.disable_telemetry_events()  # where another package loaded it first
 ROWS_INPUT = "logits_to_keep"  # an input with a default: 1, the last position alone
 _LOG_ERRORS_ALONE = 3
 # KleidiAI multiplies int4 on ARM: 2 to 8 % more KL than without, for fewer instructions.

@@ -1,1 +1,1 @@
-"""Speed, memory and quality of bundles, and what they are compared with."""
+"""Measures speed, memory and quality of bundles, and compares them with other programs."""

@@ -1,4 +1,4 @@
-"""Measurements in; each bar that a bundle should reach, with the best bundle's figure, out."""
+"""Judges measurements by the bars that a bundle should reach."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A peer's files in; out: the KL that it would have at other sizes, between its own formats."""
+"""Interpolates the KL that a peer's files would have at other sizes."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""A bundle in; out: how prompt lookup changes the decode rate, where text is copied and elsewhere.
+"""Measures how prompt lookup changes the decode rate, where text is copied and elsewhere.
 
 python -m tinyaya.benchmarks.lookup_rate DIR
 

@@ -1,4 +1,4 @@
-"""An ExecuTorch bundle in; out: how fast both engines for a .pte decode, in turns.
+"""Compares how fast both engines for a .pte decode, in turns.
 
 python -m tinyaya.benchmarks.pte_engines DIR --context 128 --context 4000
 

@@ -1,4 +1,4 @@
-"""A checkpoint in; out: KL against bytes of this exporter's recipes and of llama.cpp's formats.
+"""Compares KL at equal bytes: this exporter's recipes and llama.cpp's formats.
 
 The same weights, texts and measure for all: each file's own program is judged one token at a time
 by the unquantized model in float32. llama.cpp's own float32 file is judged first: if it did not

@@ -1,4 +1,4 @@
-"""What calibrating for some languages gives them and costs the others, on one checkpoint.
+"""Measures what calibrating for some languages gives them and costs the others.
 
 The same recipe is fitted to text in which the chosen languages have a growing share, and judged on
 texts that nothing was fitted to. Usage:

@@ -1,4 +1,4 @@
-"""A results file of the speed benchmark in; a page in Markdown, and its picture, out.
+"""Writes a results file of the speed benchmark as a page in Markdown, with its picture.
 
 Usage: python -m tinyaya.benchmarks.report results.json --out benchmarks/RESULTS.md --plot speed.png
 """

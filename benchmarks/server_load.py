@@ -1,4 +1,4 @@
-"""A server's address in; out: what many clients at once got, and how its memory went.
+"""Loads a server with many clients at once, and checks what they got and how its memory went.
 
 python -m tinyaya.benchmarks.server_load DIR --clients 32 --seconds 300
 

@@ -1,4 +1,4 @@
-"""Write a checkpoint of Tiny Aya's exact sizes with reproducible random weights.
+"""Writes a checkpoint of Tiny Aya's exact sizes with reproducible random weights.
 
 It stands in for the real one where speed, memory and export are measured; its text means nothing.
 Usage: python -m tinyaya.benchmarks.synthetic DIR [--tokenizer FOLDER] [--layers N]

@@ -1,4 +1,4 @@
-"""A small byte-level BPE tokenizer in; out: one of Tiny Aya's size, grown by seeded merges.
+"""Grows a small byte-level BPE tokenizer to Tiny Aya's size by seeded merges.
 
 New tokens are pairs of old ones of the same script, so it is a real tokenizer whose words mean
 nothing; scripts share the new tokens as a vocabulary of 70 languages may.

@@ -1,4 +1,4 @@
-"""A checkpoint of full size in; out: what trimming its vocabulary takes and saves.
+"""Times what trimming a vocabulary of full size takes, and plans what it saves.
 
 Random weights come with the small model's tokenizer, so one of Tiny Aya's size is put beside links
 to the weights. Usage:

@@ -1,1 +1,1 @@
-"""checkpoint -> bundle: read, quantize, trace, lower, prove and write; needs torch."""
+"""Turns a checkpoint into a bundle: read, quantize, trace, lower, prove, write; needs torch."""

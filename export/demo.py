@@ -1,4 +1,4 @@
-"""A small checkpoint in; out: bundles of both engines, their figures by language, and answers."""
+"""Shows what a small checkpoint becomes: bundles of both engines, figures by language, answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What can go wrong from a checkpoint to a bundle.
+"""Names what can go wrong from a checkpoint to a bundle.
 
 ExportError
 ├── CheckpointError       the folder is not a checkpoint that can be read

@@ -1,4 +1,4 @@
-"""What a user chooses for an export; combinations that cannot be are refused here, once."""
+"""Holds what a user chooses for an export, and refuses what does not fit together."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

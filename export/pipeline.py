@@ -1,4 +1,4 @@
-"""checkpoint -> bundle, readable on one screen; several backends share one quantized model."""
+"""Exports a checkpoint to bundles, on one screen; all backends share one quantized model."""
 
 import gc
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""model -> quantized model: precision by role, group-wise arithmetic; knows nothing of backends."""
+"""Quantizes a model: precision by role, group-wise arithmetic; knows nothing of backends."""

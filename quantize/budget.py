@@ -1,4 +1,4 @@
-"""What each weight would cost and lose at each precision, and a size, in; the best choice out.
+"""Chooses a precision for each weight, to lose least within a size.
 
 Losses of weights are taken to add up (they are small), so the choice is a multiple-choice knapsack,
 which HiGHS solves to the optimum (scipy.optimize.milp).

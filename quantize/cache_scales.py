@@ -1,4 +1,4 @@
-"""Ranges of keys and values in, scales of an 8-bit key-value cache out.
+"""Finds scales of an 8-bit key-value cache from the ranges of keys and values.
 
 One scale for each channel of each key-value head, the same at all positions: queries take the keys'
 scales and results the values', so that attention itself reads codes alone.

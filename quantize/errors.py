@@ -1,4 +1,4 @@
-"""What can go wrong in the stage model -> quantized model.
+"""Names what can go wrong where a model is quantized.
 
 QuantizeError
 ├── BudgetError        a size below the smallest possible

@@ -1,4 +1,4 @@
-"""Weights and the inputs that they multiply in; out: codes whose products err least, same formats.
+"""Fits codes to the inputs that weights multiply, so that products err least.
 
 GPTQ (Frantar et al., 2022, arXiv 2210.17323) rounds the inputs of a row one after the other and
 lets those that follow take up each error; least squares then fit the scales to the codes, and

@@ -1,4 +1,4 @@
-"""The arithmetic of group-wise integer weights: quantize, dequantize, pack, unpack; all pure.
+"""Quantizes, dequantizes, packs and unpacks group-wise integer weights; all functions are pure.
 
 Shape suffixes: O output rows, I input columns, G groups in a row (I = G * group size),
 P packed bytes.

@@ -1,4 +1,4 @@
-"""How exactly a weight is stored; without torch, so that recipes can be read anywhere."""
+"""Says how exactly a weight is stored; without torch, so that recipes can be read anywhere."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""model -> quantized model: each tensor is read, rounded by its role's precision, and dropped."""
+"""Quantizes a model tensor by tensor: each is read, rounded by its role's precision, dropped."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence

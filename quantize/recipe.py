@@ -1,4 +1,4 @@
-"""Recipes: which precision each weight gets. What varies is a row of the table RECIPES.
+"""Names the precision of each weight. What varies is a row of the table RECIPES.
 
 A recipe is also a JSON object: see `read_recipe`.
 """

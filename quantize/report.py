@@ -1,4 +1,4 @@
-"""What quantization did to the weights, summed by role."""
+"""Reports what quantization did to the weights, summed by role."""
 
 from dataclasses import dataclass
 

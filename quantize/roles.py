@@ -1,4 +1,4 @@
-"""Which weight plays which role; in: a tensor's name in the checkpoint, out: its place."""
+"""Finds a tensor's place from its name in the checkpoint: its role and layer."""
 
 import re
 from collections.abc import Sequence

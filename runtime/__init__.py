@@ -1,4 +1,4 @@
-"""bundle -> tokens: open a bundle, feed a session, generate; engines load when first needed."""
+"""Turns a bundle into tokens: open it, feed a session, generate. Engines load when first needed."""
 
 import os
 

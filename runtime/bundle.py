@@ -1,4 +1,4 @@
-"""The folder of a bundle in, a checked Bundle out: every file is the one that was exported."""
+"""Opens the folder of a bundle, after checking that every file is the one that was exported."""
 
 import json
 from collections.abc import Sequence

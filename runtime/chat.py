@@ -1,4 +1,4 @@
-"""Messages in, an answer out token by token; what a session already holds is not fed again."""
+"""Answers messages token by token; what a session already holds is not fed again."""
 
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""A JSON schema, regular expression or grammar in; out: logits without ids that would break it.
+"""Holds an answer to a JSON schema, regular expression or grammar, by masking logits.
 
 The library llguidance does the work. Shape suffixes: V vocabulary.
 """

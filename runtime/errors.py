@@ -1,4 +1,4 @@
-"""What can go wrong; all errors of the project have one root.
+"""Names what can go wrong; all errors of the project have one root.
 
 TinyAyaError
 ├── OptionError           what a caller chose is out of its range, or does not fit the rest

@@ -1,4 +1,4 @@
-"""What a bundle's speed depends on: bytes that a step reads, text that a token holds."""
+"""Counts what a bundle's speed depends on: bytes that a step reads, text that a token holds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

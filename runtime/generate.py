@@ -1,4 +1,4 @@
-"""A session and a prompt in, tokens out one by one, and a summary at the end."""
+"""Generates tokens one by one from a session and a prompt, with a summary at the end."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""A session in; its next logits out, several tokens at a step where the text repeats itself.
+"""Steps a session by several tokens at once where the text repeats itself.
 
 What followed the same few tokens earlier is guessed to follow again; one step judges all guesses.
 Greedy tokens are those that single steps give: guesses that the sampler does not choose are taken

@@ -1,4 +1,4 @@
-"""manifest.json in, a checked Manifest out; FORMAT.md describes what is read here.
+"""Reads and checks manifest.json; FORMAT.md describes what is read here.
 
 The dataclasses are the schema: a field's name is the JSON key, its type what the value must be.
 """

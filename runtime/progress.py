@@ -1,4 +1,4 @@
-"""How long work tells what it does; silent unless somebody shows it."""
+"""Tells how far long work is; silent unless somebody shows it."""
 
 from collections.abc import Callable
 from typing import Protocol

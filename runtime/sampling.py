@@ -1,4 +1,4 @@
-"""Logits of one position in, the id of the next token out.
+"""Draws the next token from the logits of one position.
 
 Shape suffixes: V vocabulary, K ids that are left to choose from.
 """

@@ -1,4 +1,4 @@
-"""Token ids in, logits of the next token out; a session remembers what it was fed.
+"""Feeds token ids to an engine, returns logits of the next token, remembers what it was fed.
 
 Shape suffixes: V vocabulary, T tokens of a step.
 """

@@ -1,4 +1,4 @@
-"""What a session holds in, a file out, and back; a file of another bundle is refused.
+"""Saves what a session holds to a file, and loads it; a file of another bundle is refused.
 
 Magic, the length of a JSON header (8 bytes, little endian), the header, then the caches' arrays
 one after another. The header has a SHA-256 of all that follows it.

@@ -1,4 +1,4 @@
-"""Chat messages in, the prompt's text out, rendered in a sandbox as transformers does."""
+"""Renders chat messages to the prompt's text in a sandbox, as transformers does."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Text in, token ids out, and back; a thin layer over Hugging Face's tokenizers."""
+"""Turns text into token ids and back, whole or as a stream that stop strings may end."""
 
 from collections.abc import Sequence
 from functools import cached_property

@@ -114,22 +114,33 @@ def keep(name: str, parts: Sequence[object], make: Callable[[Path], object]) -> 
     """
     folder = _folder(name, parts)
     if not folder.exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        with FileLock(FOLDER / f".{name}.lock"):
+        _begin()
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
             if not folder.exists():
-                _fill(folder, name, make)
+                _fill(folder, make)
     _taken.add(folder)
     return folder
 
 
-def _fill(folder: Path, name: str, make: Callable[[Path], object]) -> None:
-    """Killed at any moment, there is all of it or nothing; other content of that name goes."""
-    partial = FOLDER / f".{name}.partial"
+def home() -> Path:
+    """Where all lies that rests on the sources as they are now."""
+    return FOLDER / content_key(())
+
+
+def _begin() -> None:
+    """Make `home`; of earlier states of the sources, the newest stays."""
+    home().mkdir(parents=True, exist_ok=True)
+    others = sorted(set(FOLDER.iterdir()) - {home()}, key=lambda path: path.stat().st_mtime)
+    for path in others[:-1]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _fill(folder: Path, make: Callable[[Path], object]) -> None:
+    """Killed at any moment, there is all of it or nothing."""
+    partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     make(partial)
-    for old in FOLDER.glob(f"{name}@*"):
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
     _sums_file(folder).write_text(json.dumps(_sums(partial)), encoding="utf-8")
     partial.rename(folder)
 
@@ -142,10 +153,11 @@ def check_taken() -> None:
             name for name in found.keys() | expected if found.get(name) != expected.get(name)
         )
         if changed:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # another worker may see it, too
             raise RuntimeError(f"{folder} was written to: {changed}; expected a copy to be changed")
 
 
+@cache
 def content_key(parts: Sequence[object]) -> str:
     """A hash of `parts`, the sources that bundles rest on and the libraries below them."""
     return hashlib.sha256(f"{_sources()}{parts!r}".encode()).hexdigest()[:16]
@@ -185,7 +197,7 @@ def _hash(files: Iterable[Path]) -> str:
 
 
 def _folder(name: str, parts: Sequence[object]) -> Path:
-    return FOLDER / f"{name}@{content_key(parts)}"
+    return home() / f"{name}-{content_key(parts)[:8]}"
 
 
 def _sums_file(folder: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Other programs that run the same weights, behind the benchmark's own interface."""
+"""Runs other programs on the same weights, behind the benchmark's own interface."""

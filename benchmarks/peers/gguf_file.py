@@ -1,4 +1,4 @@
-"""A Cohere2 checkpoint in; a GGUF file for llama.cpp, with weights in 16 or 32 bits, out.
+"""Writes a Cohere2 checkpoint as a GGUF file for llama.cpp, with weights in 16 or 32 bits.
 
 It has no vocabulary: ids go in, logits come out. Rows of queries and keys stay in place, because
 llama.cpp rotates interleaved pairs for cohere2, as the checkpoint does.

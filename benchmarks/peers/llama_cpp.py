@@ -1,4 +1,4 @@
-"""llama.cpp on the same weights: a checkpoint in, a quantized GGUF out; a GGUF in, a runner out.
+"""Runs llama.cpp on the same weights: quantizes a checkpoint to a GGUF, and feeds one.
 
 Usage: python -m tinyaya.benchmarks.peers.llama_cpp SRC OUT.gguf --type Q4_0
 Shape suffixes: V vocabulary.

@@ -1,1 +1,1 @@
-"""Bundles in, how fast they run on a machine out; no torch, so that a board can do it."""
+"""Measures how fast bundles run on a machine; without torch, so that a board can do it."""

@@ -1,4 +1,4 @@
-"""Bundles and peers' files in; their speed and memory, measured side by side, out.
+"""Measures the speed and memory of bundles and of peers' files side by side.
 
 As `tinyaya-export bench`, whose rounds these are, and against files of other programs.
 Usage: python -m tinyaya.benchmarks.speed --bundle DIR [--peer GGUF] --out results.json

@@ -1,4 +1,4 @@
-"""One contender, measured once in a fresh process: a Job as JSON in, a Sample as JSON out.
+"""Measures one contender once in a fresh process: a Job as JSON in, a Sample as JSON out.
 
 Usage: python -m tinyaya.benchmarks.speed.contender JOB; `places.local` starts it. The order is
 fixed: imports, load, first prompt cold (time to first token), a short answer (then memory),

@@ -1,4 +1,4 @@
-"""Options and a place in; rounds of all contenders, kept as they finish, out.
+"""Measures all contenders in rounds, and keeps each result as it comes.
 
 Every measurement is a fresh process. A round measures each contender once with each number of
 threads, in an order that a seed shuffles; rounds follow each other, so that a slow minute of the

@@ -1,4 +1,4 @@
-"""What a person asks of the speed benchmark in; the jobs of every round out."""
+"""Holds what a person asks of the speed benchmark, and plans the jobs of every round."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""Results files of machines in; one HTML page that stands alone and compares them out."""
+"""Compares results files of machines on one HTML page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Samples of all rounds in, rows of llama-bench's columns and ours out."""
+"""Sums up the samples of all rounds in rows of llama-bench's columns and ours."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a person asks of `tinyaya-export bench` in; measured, here or where ssh leads, out."""
+"""Runs `tinyaya-export bench`, here or where ssh leads."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A contender's file or folder in, a Runner out: ids at a position in, logits of the last out.
+"""Runs a bundle as a contender: ids at a position in, logits of the last out.
 
 Neither side loads a tokenizer: what is compared is programs, weights and caches. Nothing here
 imports torch, so that the memory of a process is that of its contender.

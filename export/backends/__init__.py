@@ -1,4 +1,4 @@
-"""The table BACKENDS: how a traced model becomes a program that an engine runs."""
+"""Finds the backend that turns a traced model into a program; a row of the table a backend."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""The types that the pipeline and its backends share: traced model, program, backend."""
+"""Defines what the pipeline and its backends share: traced model, program, backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""quantized model -> traced model: a backend's decoder through torch.export."""
+"""Traces a backend's decoder of a quantized model through torch.export."""
 
 import operator
 import warnings

@@ -1,4 +1,4 @@
-"""The text that prompts begin with in, its token ids out; and their keys and values in a bundle."""
+"""Finds the ids that all prompts begin with, and keeps their keys and values in a bundle."""
 
 import json
 from collections.abc import Sequence

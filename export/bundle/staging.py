@@ -1,4 +1,4 @@
-"""Atomic publication: a bundle grows beside its target and is renamed when it is whole.
+"""Publishes a bundle whole: it grows beside its target and is renamed when all of it is there.
 
 Killed at any moment, the target is the old bundle or absent.
 """

@@ -1,4 +1,4 @@
-"""Sentences of every script in; out: their token ids, proved equal in every client's tokenizer.
+"""Proves that every client's tokenizer gives the same ids for sentences of every script.
 
 The truth is the checkpoint's own tokenizer in Hugging Face's library. The bundle's merged form is
 then read by that library, by ExecuTorch's and by onnxruntime-genai's, and no id may differ.

@@ -1,4 +1,4 @@
-"""program -> bundle: program, tokenizer, proofs and manifest in one folder (runtime/FORMAT.md)."""
+"""Writes a bundle's files: tokenizer, proofs, and the manifest over them (runtime/FORMAT.md)."""
 
 import hashlib
 import json

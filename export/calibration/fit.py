@@ -1,4 +1,4 @@
-"""checkpoint, recipe and calibration text -> fitted weights of the layers, one layer at a time.
+"""Fits the weights of the layers to calibration text, one layer at a time.
 
 Two streams of hidden states run through the layers: the model's own, and that of the weights
 fitted so far, whose inputs a layer will really see. Each projection is fitted to give the first

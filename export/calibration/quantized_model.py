@@ -1,4 +1,4 @@
-"""checkpoint and recipe -> quantized model: calibrated, and with scales for 8-bit caches.
+"""Makes the quantized model of a checkpoint: calibrated, and with scales for 8-bit caches.
 
 What is measured on text is measured with the whole vocabulary, so that a trimmed model computes
 bit for bit what the whole one does.

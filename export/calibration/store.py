@@ -1,4 +1,4 @@
-"""A folder that holds what calibration has done so far, so that a killed one goes on from there.
+"""Keeps what calibration has done so far in a folder, so that a killed one goes on from there.
 
 One file a finished layer, and the streams after the newest; every file is complete or absent.
 """

@@ -1,1 +1,1 @@
-"""The command line: a file a command."""
+"""Holds the command line: a file a command."""

@@ -1,4 +1,4 @@
-"""The command `tinyaya-export`: a command parses, calls one function, prints its result.
+"""Runs the command `tinyaya-export`: each command parses, calls one function, prints its result.
 
 Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
 """

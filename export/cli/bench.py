@@ -1,4 +1,4 @@
-"""The command that measures bundles here, on a board or on a phone, and compares; see `cli`."""
+"""Runs `bench`: measures bundles here, on a board or on a phone, and compares machines."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Commands that show and check bundles, and the demo; see `app`."""
+"""Runs `inspect`, `verify` and `demo`: shows what a bundle holds, and checks it."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command `chat`: a conversation at the terminal; see `cli`."""
+"""Runs `chat`: a conversation at the terminal."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""A chat and lines of a person in, answers on the terminal out; works piped and over ssh.
+"""Answers the lines of a person at a terminal, or in a pipe, out of one chat.
 
 Answers go to stdout as plain text, everything else to stderr where stdout is not a terminal.
 """

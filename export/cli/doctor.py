@@ -1,4 +1,4 @@
-"""The command `doctor`: what this machine has, and what will be fast on it; see `cli`."""
+"""Runs `doctor`: tells what this machine has, and what will be fast on it."""
 
 from dataclasses import asdict
 

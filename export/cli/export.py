@@ -1,4 +1,4 @@
-"""The command that turns a checkpoint into bundles; see `app`."""
+"""Runs `export`: turns a checkpoint into bundles."""
 
 from dataclasses import asdict, replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Commands and options of the command line that are about languages; see `cli`."""
+"""Runs `variants`, and reads the options that choose languages."""
 
 from dataclasses import asdict
 from pathlib import Path

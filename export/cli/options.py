@@ -1,4 +1,4 @@
-"""Options of the command line that several commands have; what they choose becomes a Sampler."""
+"""Defines the options that several commands have, and makes what they choose."""
 
 import json
 from collections.abc import Mapping, Sequence

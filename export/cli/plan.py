@@ -1,4 +1,4 @@
-"""What `plan` says of a bundle and of a device; see `cli`."""
+"""Runs `plan`: tells what a bundle will take, and how fast a device would run it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

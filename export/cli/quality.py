@@ -1,4 +1,4 @@
-"""Commands of the command line that judge quality; see `cli`."""
+"""Runs `evaluate`, `sensitivity` and `recipe`: judges quality and chooses precisions."""
 
 import json
 from dataclasses import asdict

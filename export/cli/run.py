@@ -1,4 +1,4 @@
-"""The command `run`: a bundle continues a text; see `cli`."""
+"""Runs `run`: lets a bundle continue a text."""
 
 from dataclasses import asdict
 from pathlib import Path

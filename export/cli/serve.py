@@ -1,4 +1,4 @@
-"""The command `serve`: a local server that speaks OpenAI's protocol; see `cli`."""
+"""Runs `serve`: a local server that speaks OpenAI's protocol."""
 
 import socket
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The command of the command line that makes many exports; see `cli`."""
+"""Runs `sweep`: makes many exports."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

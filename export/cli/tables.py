@@ -1,4 +1,4 @@
-"""What people see in a terminal: progress bars and tables, by rich; nothing where there is none."""
+"""Prints figures as tables in a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean

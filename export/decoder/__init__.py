@@ -1,1 +1,1 @@
-"""The architecture, defined once: config, weights and a backend's leaf modules in, decoder out."""
+"""Defines the architecture once: builds a decoder from config, weights and a backend's leaves."""

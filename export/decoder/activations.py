@@ -1,4 +1,4 @@
-"""How engines round activations to 8 bits before an integer matrix product; one function an engine.
+"""Rounds activations to 8 bits as engines do before an integer product; a function an engine.
 
 The backends trace these functions to split activations into planes, and the eager reference calls
 them to round as the engine will.

@@ -1,4 +1,4 @@
-"""Attention as the definition says it, over a whole sequence, without caches: the truth for tests.
+"""Attends over a whole sequence without caches, as the definition says it: the truth for tests.
 
 Shape suffixes: B batch, T queries and keys, I flat heads, H query heads,
 K key-value heads, E head size.

@@ -1,4 +1,4 @@
-"""The parallel block: x + attention(norm(x)) + mlp(norm(x)), one bias-free LayerNorm for both.
+"""Builds the parallel block: x + attention(norm(x)) + mlp(norm(x)), one LayerNorm for both.
 
 Shape suffixes: B batch, T tokens, D width, I inputs of a projection, O its outputs, H heads,
 E head size.

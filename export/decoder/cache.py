@@ -1,4 +1,4 @@
-"""How many slots each layer's key-value cache holds, and which position each slot of a ring holds.
+"""Counts the slots of each layer's cache, and says which positions a ring of slots holds.
 
 Shape suffixes: T tokens of a step, S slots.
 """

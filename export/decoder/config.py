@@ -1,4 +1,4 @@
-"""A Hugging Face config of the Cohere or Cohere2 architecture in, the decoder's sizes out.
+"""Reads the decoder's sizes from a Hugging Face config of Cohere or Cohere2.
 
 Cohere (Command R, Aya Expanse) is Cohere2 without windows and with rotary positions in all layers;
 it may normalize queries and keys. A config that means another computation is refused by name, never

@@ -1,4 +1,4 @@
-"""Leaves of weights that stay in float32, the same for every backend.
+"""Computes with weights that stay in float32, for all backends alike.
 
 Shape suffixes: B batch, T tokens, I inputs, O outputs, V vocabulary rows, D width.
 """

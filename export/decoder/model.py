@@ -1,4 +1,4 @@
-"""The decoder: ids in, logits of the last position out; and the tensors that it is made of.
+"""Builds the decoder, which turns ids into logits, and lists the tensors that it is made of.
 
 Shape suffixes: B batch, T tokens, D width, V vocabulary rows.
 """

@@ -1,6 +1,6 @@
-"""The eager model that every program is judged by: logits of all positions of a sequence.
+"""Computes logits of all positions in eager torch: what every program is judged by.
 
-It can round activations as an engine does, so that what remains between program and reference is
+Activations can be rounded as an engine does, so that what remains between program and reference is
 float arithmetic. Layers are built, applied and dropped one at a time, and weights are taken in
 blocks of rows, so that the vocabulary table is never whole in float32.
 Shape suffixes: B batch, T tokens, I inputs, V vocabulary rows.

@@ -1,4 +1,4 @@
-"""Rotary positions, interleaved: the pairs are (0, 1), (2, 3) ... of a head (arXiv 2104.09864).
+"""Rotates heads by position, in interleaved pairs (0, 1), (2, 3) ... (arXiv 2104.09864).
 
 Shape suffixes: B batch, T tokens, H heads, E head size, P pairs (E / 2), C context.
 """

@@ -1,1 +1,1 @@
-"""The 70 languages: names, regions, scripts, regional variants and texts."""
+"""Knows the 70 languages: names, regions, scripts, regional variants and texts."""

@@ -1,4 +1,4 @@
-"""A bundle in; how much text of each language its tokens hold, out.
+"""Counts how much text of each language the tokens of a bundle hold.
 
 Tokens a second do not compare between languages: one needs five times the tokens of another for the
 same text. A step takes the same time whatever its token says, so that characters a second follow

@@ -1,4 +1,4 @@
-"""Languages in; out: the characters that their texts are made of, whole or as bytes of UTF-8.
+"""Lists the characters that a language's texts are made of, whole or as bytes of UTF-8.
 
 Scripts are those of Unicode, in the codes of ISO 15924; a language's is the CLDR's likely one.
 """

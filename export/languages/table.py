@@ -1,4 +1,4 @@
-"""The languages of Tiny Aya: code -> name, region, and how well the web is stocked with it."""
+"""Lists Tiny Aya's languages: code, name, region, and how well the web is stocked with each."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A folder of <language>.txt in, texts by language out; what is shipped is split in two for good.
+"""Reads texts by language; those that are shipped are split in two for good.
 
 The Universal Declaration of Human Rights, one paragraph a line: its first articles are for
 calibration, the others for evaluation, the same in all languages.

@@ -1,4 +1,4 @@
-"""A language's code or name in; out: the language, and which variant of Tiny Aya to take for it.
+"""Finds the language of a code or name, and the variant of Tiny Aya to take for it.
 
 Codes are BCP 47 or ISO 639, names English or a language's own; names are those of the CLDR.
 """

@@ -1,4 +1,4 @@
-"""optimum-cli finds this file in its namespace `optimum.commands.register`; out: `export tinyaya`.
+"""Adds `export tinyaya` to optimum-cli, which finds this file in `optimum.commands.register`.
 
 Everything after the name goes to `tinyaya-export export`.
 """

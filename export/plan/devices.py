@@ -1,4 +1,4 @@
-"""A device and what a bundle needs in; whether it fits and how fast it would write, predicted, out.
+"""Predicts whether a bundle fits a device, and how fast it would write there.
 
 Writing a token reads all weights once, so the rate is bounded by what memory gives. Nothing is said
 of reading prompts, which is bound by arithmetic that no published figure tells.

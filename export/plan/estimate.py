@@ -1,4 +1,4 @@
-"""How many bytes an export takes on disk, on the device and here, before any work is done."""
+"""Estimates the bytes that an export takes on disk, on the device and here."""
 
 import shutil
 from collections.abc import Sequence

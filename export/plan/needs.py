@@ -1,4 +1,4 @@
-"""What a bundle needs of a device: memory, and bytes that a step reads."""
+"""Counts what a bundle needs of a device: memory, and bytes that a step reads."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Compares two rows of logits: KL divergence in nats."""
+"""Measures how far rows of logits are from others: KL divergence in nats."""
 
 import numpy as np
 from numpy.typing import NDArray

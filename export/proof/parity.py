@@ -1,4 +1,4 @@
-"""Does the program compute what the quantized model computes? In: a session; out: figures.
+"""Measures whether a program computes what its quantized model computes.
 
 Shape suffixes: N positions, V vocabulary rows.
 """

@@ -1,4 +1,4 @@
-"""A text that every bundle carries, with what its program said of it; needs numpy alone.
+"""Records what a program says of a text, and repeats it anywhere; needs numpy alone.
 
 KL is KL(p || q) in nats, p the reference. Shape suffixes: N positions, V vocabulary rows.
 """

@@ -1,4 +1,4 @@
-"""A bundle in, verdicts out: files, tokenizer, program; with its checkpoint, the model itself."""
+"""Verifies a bundle: its files, tokenizer and program; with its checkpoint, the model itself."""
 
 import json
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""bundle and checkpoint -> how faithful the bundle's own program is, language by language."""
+"""Judges how faithful a bundle's own program is, language by language."""

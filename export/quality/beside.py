@@ -1,4 +1,4 @@
-"""Figures of two bundles of one model in; out: what the second gained for the languages it is for.
+"""Compares two bundles of one model: what the second gained for the languages it is for.
 
 KL is in nats, the mean over languages that both were judged in.
 """

@@ -1,4 +1,4 @@
-"""Losses of single weights and a size in; out: the recipe that loses least within that size."""
+"""Chooses the recipe that loses least within a size, by the losses of single weights."""
 
 import re
 from collections.abc import Iterator, Sequence

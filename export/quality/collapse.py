@@ -1,4 +1,4 @@
-"""A prompt and two continuations in; out: whether only the second one lost its way."""
+"""Finds continuations that lost their way where another model's did not."""
 
 import unicodedata
 from collections import Counter

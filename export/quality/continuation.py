@@ -1,4 +1,4 @@
-"""Sentences in; out: how many of them only the program loses its way in."""
+"""Continues sentences with program and model, and counts where only the program loses its way."""
 
 from collections.abc import Sequence
 from statistics import fmean

@@ -1,4 +1,4 @@
-"""A bundle, the checkpoint that it was made from, and texts in; out: Quality.
+"""Evaluates a bundle against the checkpoint that it was made from, on texts by language.
 
 The bundle's own program is judged, one token at a time as it will be used, against the checkpoint
 in float32, whose layers are read once for all texts.

@@ -1,4 +1,4 @@
-"""What a report says of a bundle: figures by language, and their means by group.
+"""Sums up what was judged of a bundle: figures by language, and their means by group.
 
 KL is KL(p || q) in nats, p the unquantized model.
 """

@@ -1,4 +1,4 @@
-"""Losses of single weights in; out: a picture of layers by roles, global layers marked."""
+"""Draws the losses of single weights: layers by roles, global layers marked."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A report in; out: one HTML page that stands alone, its plots drawn as SVG inside it."""
+"""Draws a report as one HTML page, its plots as SVG inside it."""
 
 import json
 from collections.abc import Callable, Sequence

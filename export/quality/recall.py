@@ -1,4 +1,4 @@
-"""Facts that are asked for again when they have left the window; out: prompts and their answers.
+"""Asks for facts again when they have left the window, and counts the right answers.
 
 A prompt reads "# name = number", prose for longer than the window, "# name =". Only global layers
 can see the number then.

@@ -1,4 +1,4 @@
-"""A trimmed checkpoint and texts in; out: what the trim costs each language.
+"""Measures what a trimmed vocabulary costs each language.
 
 The whole vocabulary is the measure: how many tokens a text has with it, and how much probability
 the unquantized model gives there to tokens that are gone. Shape suffixes: T tokens, D width,

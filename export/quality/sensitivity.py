@@ -1,4 +1,4 @@
-"""A checkpoint and texts in; out: the KL that quantizing each weight alone causes.
+"""Measures the KL that quantizing each weight alone causes.
 
 Each projection of each layer is quantized at each precision, all else left in float32, and the
 model judged on texts; layers before it are computed once. Codes are fitted to the model's own

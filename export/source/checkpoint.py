@@ -1,4 +1,4 @@
-"""A Hugging Face folder in; a Checkpoint out: config, tokenizer files, and tensors read lazily.
+"""Opens a Hugging Face folder as a Checkpoint: config, tokenizer files, and tensors read lazily.
 
 Tensors are matched both ways: every tensor of the architecture must be there, and no other.
 """

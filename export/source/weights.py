@@ -1,4 +1,4 @@
-"""A safetensors file in; rows of its tensors in float32 out, or what changed in it since it opened.
+"""Reads rows of tensors from safetensors files, and notices where a file changes meanwhile.
 
 Files are read, never mapped: a mapped file that is cut short kills the process.
 """

@@ -1,1 +1,1 @@
-"""Many exports: a file of checkpoints, recipes, backends and languages in, bundles out."""
+"""Makes many exports: of checkpoints, recipes, backends and languages in one file."""

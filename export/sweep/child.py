@@ -1,4 +1,4 @@
-"""One task of a sweep, in a process of its own: the export, its evaluation, and a result file.
+"""Does one task of a sweep in a process of its own: export, evaluation, and a result file.
 
 Usage: python -m tinyaya.export.sweep.child OUT NAME PARENT. The process dies with PARENT, its
 parent's id.

@@ -1,4 +1,4 @@
-"""Tasks in, each a child process on some node of a Ray cluster; Ray places them by memory.
+"""Runs tasks as child processes on the nodes of a Ray cluster; Ray places them by memory.
 
 All nodes have this package, and the checkpoints and results at the same paths.
 """

@@ -1,4 +1,4 @@
-"""Where a sweep keeps what: bundles in the open, everything else in a hidden folder beside them."""
+"""Names where a sweep keeps what: bundles in the open, all else in a hidden folder beside them."""
 
 import json
 from dataclasses import dataclass

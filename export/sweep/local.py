@@ -1,4 +1,4 @@
-"""Tasks in, each a child process on this machine; no more at once than memory allows."""
+"""Runs tasks as child processes here; no more at once than memory allows."""
 
 import os
 import subprocess

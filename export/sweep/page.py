@@ -1,4 +1,4 @@
-"""Results of a sweep in, one page out that stands alone: no other files, no network."""
+"""Draws the results of a sweep as one page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A sweep in, its bundles and one page out; what is finished is never done again."""
+"""Runs a sweep and writes its page; what is finished is never done again."""
 
 import fcntl
 import os

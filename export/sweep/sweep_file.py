@@ -1,4 +1,4 @@
-"""A sweep file in, its tasks out: one export each, everything checked before any work.
+"""Reads a sweep file into tasks, one export each; all is checked before any work.
 
 A sweep file is TOML; docs/sweep.md says what may stand in it.
 """

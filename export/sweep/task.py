@@ -1,4 +1,4 @@
-"""One export of a sweep in plain values, so that another process or machine can be told of it."""
+"""Describes one export of a sweep in plain values, for another process or machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What the operating system knows and does: memory, packages, terminal."""
+"""Asks the operating system about memory and packages, and shows progress on its terminal."""

@@ -1,4 +1,4 @@
-"""A machine in, a Diagnosis out: versions, processor, memory, and what follows from them."""
+"""Examines this machine: versions, processor, memory, and what follows from them."""
 
 import os
 import platform

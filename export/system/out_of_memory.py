@@ -1,4 +1,4 @@
-"""An exception in; whether memory ran out, and one line that says where and what would help."""
+"""Tells whether memory ran out, where, and what would help."""
 
 import errno
 from collections.abc import Iterator

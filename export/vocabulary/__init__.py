@@ -1,1 +1,1 @@
-"""Fewer tokens: which to keep, and the checkpoint that has only them."""
+"""Trims the vocabulary: chooses tokens to keep, and makes the checkpoint that has only them."""

@@ -1,4 +1,4 @@
-"""A byte-level BPE `tokenizer.json` in; out: its tokens as bytes, and its parts by some ids.
+"""Reads a byte-level BPE tokenizer: tokens as bytes, merges, and its parts by some ids.
 
 Merges are pairs of tokens; the rank of a merge is its place, and of equal places none exist.
 """

@@ -1,4 +1,4 @@
-"""A checkpoint and languages in; out: the checkpoint with the tokens alone that they need.
+"""Chooses the tokens that some languages need.
 
 A token stays with all merges that lead to it. So where a text's tokens all stay, the same merges
 happen in the same order, and the text has the same tokens as before.

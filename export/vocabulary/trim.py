@@ -1,4 +1,4 @@
-"""A checkpoint and the ids to keep in; out: the same checkpoint with those rows alone.
+"""Trims a checkpoint to the rows of some ids.
 
 What comes out is read like any other, so nothing after it knows of the trim: its folder holds a
 config and a tokenizer of the new ids, its tables are rows of those on disk.

@@ -1,4 +1,4 @@
-"""Defines what all engines are: their steps, and what their caches hold.
+"""Defines what an engine does: steps, rewinds, and what its caches hold.
 
 Shape suffixes: V vocabulary, T tokens of a step.
 """

@@ -1,4 +1,4 @@
-"""An ExecuTorch program in, logits out, by ExecuTorch's own Python binding. Needs torch."""
+"""Runs a .pte by ExecuTorch's own Python binding. Needs torch."""
 
 import warnings
 from collections.abc import Sequence

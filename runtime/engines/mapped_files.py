@@ -1,4 +1,4 @@
-"""A folder in; the memory that its mapped files hold, after a load, goes back to the system.
+"""Gives back to the system the memory that mapped files hold after a load.
 
 Engines read a program's weights once to pack them, and keep the file mapped for the vocabulary
 table, of which a step reads a few rows. Pages given back are read again where they are needed.

@@ -1,4 +1,4 @@
-"""An ExecuTorch program in, logits out, by the library of `runtime/native`. Needs no torch."""
+"""Runs a .pte by the library of `runtime/native`. Needs no torch."""
 
 import ctypes as c
 import weakref

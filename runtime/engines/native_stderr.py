@@ -1,4 +1,4 @@
-"""Hide what C++ libraries write to stderr by themselves, past Python and its logging."""
+"""Hides what C++ libraries write to stderr by themselves, past Python and its logging."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""An ONNX program in, logits out; each cache is one buffer that ONNX Runtime updates in place."""
+"""Runs an ONNX program; each cache is one buffer that ONNX Runtime updates in place."""
 
 from collections.abc import Sequence
 from copy import copy

@@ -1,4 +1,4 @@
-"""Steps of a .pte in, logits out: its caches as an engine keeps them, whoever runs the program.
+"""Keeps the caches of a .pte as an engine does, whoever runs the program.
 
 Shape suffixes: V vocabulary, T tokens of a step that a program tells of.
 """

@@ -1,4 +1,4 @@
-"""The bytes of a .pte in; out, whether its attention may read 8-bit caches as they are.
+"""Reads in a .pte whether its attention may take 8-bit caches as they are.
 
 Programs turn such caches to float32 at each step, as the official attention wants them. Where the
 file shows that attention alone reads what comes out, the native engine leaves that out.

@@ -1,1 +1,1 @@
-"""C++ that runs a `.pte` without torch, and how it is built; `engines.native` calls it."""
+"""Builds the C++ library that runs a `.pte` without torch; `engines.native` calls it."""

@@ -1,4 +1,4 @@
-"""ExecuTorch's libraries and our C++ in; the package `tinyaya_native` out, a folder or a wheel.
+"""Builds the package `tinyaya_native`, a folder or a wheel, of our C++ and ExecuTorch's libraries.
 
 python -m tinyaya.runtime.native.build --out DIR           DIR/tinyaya_native, for PYTHONPATH
 python -m tinyaya.runtime.native.build --out DIR --wheel   DIR/tinyaya_native-*.whl, for pip

@@ -1,1 +1,1 @@
-"""A bundle in, a local server that speaks OpenAI's protocol out. Needs the extra `serve`."""
+"""Serves a bundle locally by OpenAI's protocol. Needs the extra `serve`."""

@@ -1,4 +1,4 @@
-"""A bundle and limits in, an ASGI application out: OpenAI's protocol and a chat page."""
+"""Makes the ASGI application of a bundle: OpenAI's protocol and a chat page."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Tokens and a Generation in, the JSON bodies of OpenAI's protocol out."""
+"""Writes answers as the JSON bodies of OpenAI's protocol."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""The JSON of a request in, a checked Request out; what is not understood is refused by name."""
+"""Reads and checks requests; what is not understood is refused by name."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""Requests in, answers out token by token; one thread owns the session and serves one at a time."""
+"""Answers requests one at a time, in the one thread that owns the session."""
 
 import asyncio
 import logging

@@ -132,16 +132,9 @@ def samples(out: Path) -> list[object]:
 def test_ten_kills_lose_no_finished_result(sshd: Sshd, bundle: Path, tmp_path: Path) -> None:
     """Kills of both ends in turns, at moments of a seed; each run goes on with the same file."""
     out, chance = tmp_path / "board.json", random.Random(5)
-    words = [
-        sys.executable,
-        "-m",
-        "tinyaya.export.cli.app",
-        "bench",
-        str(bundle),
-        "--host",
-        sshd.address,
-    ]
-    words += ["--ssh", sshd.ssh, "--python", sys.executable, "--prompts", "16", "--contexts", "0"]
+    words = [sys.executable, "-m", "tinyaya.export.cli.app", "bench", str(bundle)]
+    words += ["--host", sshd.address, "--ssh", sshd.ssh, "--python", sys.executable]
+    words += ["--prompts", "16", "--contexts", "0"]
     words += ["--tokens", "4", "--threads", "1", "--rounds", str(ROUNDS), "--cooldown", "0"]
     words += ["--out", str(out), "--resume"]
     known: list[object] = []

@@ -12,6 +12,7 @@ import torch
 from tests.native.test_attention import Attention
 
 HEADS, KV_HEADS, SIZE = 16, 4, 128
+SIZES = {"tokens": 1, "heads": HEADS, "kv_heads": KV_HEADS, "size": SIZE, "scale": SIZE**-0.5}
 ROUNDS = 15
 
 
@@ -60,16 +61,12 @@ def test_decode_at_4000_is_no_slower_than_the_official_operator(
             values=values.ctypes.data,
             mask=mask.ctypes.data if masked else None,
             y=y.ctypes.data,
-            tokens=1,
-            heads=HEADS,
-            kv_heads=KV_HEADS,
-            size=SIZE,
             slots=slots,
             start=start,
             mask_stride=slots,
-            scale=SIZE**-0.5,
             causal=not masked,
             codes=keys.dtype == np.int8,
+            **SIZES,
         )
 
     own, own_codes = call(keys, values), call(*codes)

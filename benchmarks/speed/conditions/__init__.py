@@ -1,1 +1,1 @@
-"""The machine while it measures: cores, clocks, temperatures, memory."""
+"""Observes the machine while it measures: cores, clocks, temperatures, memory."""

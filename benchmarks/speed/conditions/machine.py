@@ -1,4 +1,4 @@
-"""A machine in; its name, processor, memory, sensors and measured read bandwidth out."""
+"""Describes a machine: name, processor, memory, sensors, and its measured read bandwidth."""
 
 import os
 import platform

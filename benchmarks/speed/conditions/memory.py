@@ -1,4 +1,4 @@
-"""A Linux process in, the one that asks; out: what it holds resident, or all of it resident."""
+"""Measures what this process holds resident, or makes all of it resident."""
 
 import ctypes
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""/sys of a Linux machine in; frequencies, temperatures, power and what holds it back out.
+"""Reads frequencies, temperatures, power and what holds a Linux machine back from its /sys.
 
 What the kernel does not show, or not to this user, is left out; nothing here needs root.
 """

@@ -1,4 +1,4 @@
-"""/sys and /proc of a Linux machine in, its clusters of equal cores out, the fastest first."""
+"""Finds a Linux machine's clusters of equal cores, the fastest first."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

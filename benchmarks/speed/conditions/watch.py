@@ -1,4 +1,4 @@
-"""A machine at work in; a log of its frequency, heat and power, and whether it was held back, out.
+"""Watches a machine at work: logs frequency, heat and power, and whether it was held back.
 
 The log is made by a thread of the process that waits for the one that is measured.
 """

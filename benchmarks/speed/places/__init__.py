@@ -1,1 +1,1 @@
-"""Where bundles are measured: here, on a board by ssh, on a phone by adb."""
+"""Measures bundles where they run: here, on a board by ssh, on a phone by adb."""

@@ -1,4 +1,4 @@
-"""A bundle in; what the Android demo measures of it on the phone that adb sees, out."""
+"""Measures a bundle with the Android demo on the phone that adb sees."""
 
 import json
 import re

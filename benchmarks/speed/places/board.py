@@ -1,4 +1,4 @@
-"""One request as a line of JSON on stdin, its answer as the last line on stdout: a board's side.
+"""Answers one request on a board: a line of JSON on stdin, the last line on stdout.
 
 Usage: python -m tinyaya.benchmarks.speed.places.board; `places.host` starts it by ssh. When stdin
 ends, whoever asked has gone: the measurement is ended, so that nothing goes on unseen and disturbs

@@ -1,4 +1,4 @@
-"""A machine that ssh leads to in; jobs measured there, as if it were here, out.
+"""Measures jobs on a machine that ssh leads to, as if it were here.
 
 Nothing is kept there but copies: which rounds are done is known here alone, so that neither end can
 lose what the other has. Bundles are copied with rsync, which goes on where it stopped, and checked

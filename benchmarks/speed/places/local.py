@@ -1,4 +1,4 @@
-"""A Job in, a Sample out, measured on this machine: a fresh process that a second one watches."""
+"""Measures a job on this machine in a fresh process that a second one watches."""
 
 import json
 import subprocess

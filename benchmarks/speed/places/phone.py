@@ -1,4 +1,4 @@
-"""The Android demo's report of a bundle in; the same figures in the columns of all machines out."""
+"""Turns the Android demo's report into the columns that all machines have."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict

@@ -1,1 +1,1 @@
-"""A quantized model to a .pte that ExecuTorch's runners and our native library run."""
+"""Makes a .pte that ExecuTorch's runners and our native library run."""

@@ -1,4 +1,4 @@
-"""The backend `executorch`: a quantized model becomes a program; a row of the table BACKENDS."""
+"""Lowers a traced model to a .pte: the row `executorch` of the table BACKENDS."""
 
 import warnings
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Traced model -> .pte: XNNPACK for the matrices, ExecuTorch's llama operators for attention.
+"""Builds the decoder for a .pte: XNNPACK multiplies, ExecuTorch's llama operators attend.
 
 Shape suffixes: B batch, T tokens, I inputs, O outputs, S cache slots, K key-value heads, E head
 size, D width.

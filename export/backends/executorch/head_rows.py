@@ -1,4 +1,4 @@
-"""The tokens of a step in, of how many of them a .pte tells out: a size that XNNPACK takes."""
+"""Says of how many tokens of a step a .pte tells, as a size that XNNPACK takes."""
 
 from contextlib import AbstractContextManager
 from typing import Any

@@ -1,4 +1,4 @@
-"""A .pte with placeholders in, the same file with the values that it was to hold out.
+"""Replaces placeholders in a .pte by the values that it was to hold.
 
 What a program carries of its own results is known only when it runs. So it is lowered with
 placeholders of the same shape and type, and their bytes are written over.

@@ -1,4 +1,4 @@
-"""Traced model and tokenizer in; out: the constant methods that ExecuTorch's runners ask for."""
+"""Lists the constant methods that ExecuTorch's runners ask of a .pte."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A .pte in; out: the same program, with data that a constant holds, too, in it once.
+"""Cuts out of a .pte what it holds twice: data that equals one of its constants.
 
 A tied vocabulary table is a constant for the embedding and named data for XNNPACK's head. A
 segment of named data may lie anywhere in the file, so the head's is pointed at the constant, its

@@ -1,1 +1,1 @@
-"""A quantized model to an ONNX program that onnxruntime and onnxruntime-genai run."""
+"""Makes an ONNX program that onnxruntime and onnxruntime-genai run."""

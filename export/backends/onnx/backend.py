@@ -1,4 +1,4 @@
-"""The backend `onnx`: a quantized model becomes a program; a row of the table BACKENDS."""
+"""Lowers a traced model to an ONNX program: the row `onnx` of the table BACKENDS."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""Traced model -> ONNX: com.microsoft's block-quantized products and GroupQueryAttention.
+"""Builds the decoder for ONNX: block-quantized products and GroupQueryAttention of com.microsoft.
 
 Window layers let GroupQueryAttention evict by itself (`sliding_window_cache`), so a cache holds
 `window + chunk - 1` slots; caches are inputs and outputs, fp32, which sessions share as one buffer.

@@ -1,4 +1,4 @@
-"""Traced model and tokenizer in; out: what onnxruntime-genai needs to run the folder as it is."""
+"""Writes what onnxruntime-genai needs to run the folder of a bundle as it is."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An ONNX graph in; out: the same, with an input that says of how many positions it tells.
+"""Adds an input to an ONNX graph that says of how many positions it tells.
 
 The input has a default, one, so clients that do not know of it see no change. Steps that judge
 guessed tokens need the logits after each of them.

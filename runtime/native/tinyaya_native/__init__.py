@@ -1,4 +1,4 @@
-"""Where the library is that runs ExecuTorch programs without torch."""
+"""Says where the library is that runs ExecuTorch programs without torch."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ Encode = Callable[[str], list[int]]
 _DIGITS = r"\d{1,3}(?=(?:\d{3})*\b)"
 # Tokens that end an answer although a generation_config may not list them.
 _TURN_ENDS = ("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>")
-_SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token")  # bytes leave nothing unknown
 # The class that transformers and onnxruntime-genai both read; what a checkpoint names, such as
 # CohereTokenizerFast, the latter refuses.
 _CLIENTS_CLASS = "PreTrainedTokenizerFast"
@@ -50,6 +50,17 @@ class Tokenizer:
     unused: tuple[tuple[int, int], ...]
     sampling: Mapping[str, float]
     notes: tuple[str, ...] = ()
+
+    def definition_for(self, engine: str) -> Mapping[str, Any]:
+        """`tokenizer.json` for the clients of `engine`.
+
+        ExecuTorch's own tokenizer drops accents where it is told to normalize to NFC, so a .pte
+        goes without: texts that are not in that form, which hardly any is, get other ids there.
+        """
+        normalizer = self.definition.get("normalizer")
+        if engine == "executorch" and normalizer == {"type": "NFC"}:
+            return {**self.definition, "normalizer": None}
+        return self.definition
 
 
 def open_tokenizer(

@@ -16,7 +16,12 @@ from tinyaya.export.backends import find_backend
 from tinyaya.export.backends.trace import trace_model
 from tinyaya.export.bundle.preamble import ship_preamble
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
-from tinyaya.export.bundle.write import BundleContent, write_files, write_manifest
+from tinyaya.export.bundle.write import (
+    BundleContent,
+    write_manifest,
+    write_reports,
+    write_tokenizer,
+)
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.config import parse_config
 from tinyaya.export.decoder.model import tensor_shapes
@@ -99,7 +104,8 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             tokenizer=checkpoint.tokenizer,
             golden=golden,
         )
-        write_files(folder, content)
+        write_tokenizer(folder, checkpoint.tokenizer, backend)
+        write_reports(folder, content)
         content = ship_preamble(folder, content, chosen, preamble)
         write_manifest(folder, content, {})
         return folder

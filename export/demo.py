@@ -12,7 +12,7 @@ from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
 from tinyaya.export.pipeline import export_bundle
 from tinyaya.export.proof.kl import Logits
-from tinyaya.export.proof.parity import KL_SHARE, Parity, float_model, measure, tail_logits
+from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import SINGLE_STEPS, Check
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.quantize.quantizer import QuantizedModel
@@ -21,7 +21,7 @@ from tinyaya.runtime.progress import Progress
 
 RECIPES_SHOWN = ("int4", "int8")
 PROMPT = "All human beings are born"
-BACKEND_GAP = 0.15  # the engines' KL to fp32 may differ by this share
+MAX_BACKEND_GAP = 0.15  # the engines' KL to fp32 may differ by this share
 _ANSWER_TOKENS = 24
 _CALIBRATION_TOKENS = 16384  # a quarter of an export's own, to save time
 _SPEED_TOKENS = 64
@@ -159,7 +159,7 @@ def _checks(rows: Sequence[DemoRow]) -> list[Check]:
     checks = [
         Check(
             name=f"{row.recipe} {row.engine}: KL to the quantized model / recipe's own KL",
-            ok=row.program_share <= KL_SHARE,
+            ok=row.program_share <= MAX_KL_SHARE,
             figure=round(row.program_share, 5),
         )
         for row in rows
@@ -168,5 +168,5 @@ def _checks(rows: Sequence[DemoRow]) -> list[Check]:
         figures = [row.kl_to_fp32 for row in rows if row.recipe == recipe]
         gap = max(figures) / min(figures) - 1
         name = f"{recipe}: gap between the engines' KL to fp32"
-        checks.append(Check(name=name, ok=gap < BACKEND_GAP, figure=round(gap, 5)))
+        checks.append(Check(name=name, ok=gap < MAX_BACKEND_GAP, figure=round(gap, 5)))
     return checks

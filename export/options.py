@@ -31,7 +31,7 @@ class Limits:
             )
 
 
-KEEPS = ("safe", "tight", "all")
+KEEP_CHOICES = ("safe", "tight", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,8 @@ class VocabularyOptions:
         """Refuse what nothing can be chosen for."""
         if not self.languages:
             raise OptionError("no language is named; expected codes such as sw, en")
-        if self.keep not in KEEPS:
-            raise OptionError(f"keep is {self.keep!r}; known: {', '.join(KEEPS)}")
+        if self.keep not in KEEP_CHOICES:
+            raise OptionError(f"keep is {self.keep!r}; known: {', '.join(KEEP_CHOICES)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from tinyaya.export.errors import ParityError
 from tinyaya.export.options import ExportOptions
 from tinyaya.export.plan.estimate import check_resources
 from tinyaya.export.proof.kl import Logits
-from tinyaya.export.proof.parity import KL_SHARE, Parity, float_model, measure, tail_logits
+from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.export.system.allocator import map_large_blocks, rare_collections
@@ -171,10 +171,10 @@ def _prove_program(folder: Path, prepared: _Prepared, backend: Backend, float_NV
     if not parity.check.ok:
         raise ParityError(
             f"the {backend.name} program differs from the quantized model by KL "
-            f"{parity.kl_to_quantized:.2e}, more than {KL_SHARE} of the recipe's own "
+            f"{parity.kl_to_quantized:.2e}, more than {MAX_KL_SHARE} of the recipe's own "
             f"{parity.kl_of_recipe:.2e}; nothing was written"
         )
-    bound = max(2 * KL_SHARE * parity.kl_of_recipe, 1e-5)
+    bound = max(2 * MAX_KL_SHARE * parity.kl_of_recipe, 1e-5)
     if session.manifest.preamble:
         _prove_preamble(session, prepared.probe, bound)
     write_json(folder / PROBE_FILE, record_probe(prepared.probe, logits_NV, bound))

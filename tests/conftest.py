@@ -1,20 +1,18 @@
 """Bundles and models that several tests share."""
 
-import json
 import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tests import store
+from tests.random_checkpoint import CONFIG, random_checkpoint
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.options import CalibrationOptions
-from tinyaya.export.pipeline import ExportedBundle
-from tinyaya.export.proof.parity import Parity
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.runtime.native.build import TARGETS, build_folder
 
@@ -28,6 +26,26 @@ EXPORTED = ("fp32", "int8", "int4")
 def nano() -> Checkpoint:
     """The small trained model: 8 layers, window 128, 67 languages."""
     return open_checkpoint(NANO)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Random weights, 4 layers, window 8, 60 table rows without a token."""
+    return random_checkpoint(tmp_path_factory.mktemp("tiny"), CONFIG)
+
+
+@pytest.fixture(scope="session")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """As `tiny`, of a window layer and a global one: a .pte of it takes half the time."""
+    layers = {"num_hidden_layers": 2, "sliding_window_pattern": 2}
+    return random_checkpoint(tmp_path_factory.mktemp("shallow"), CONFIG | layers)
+
+
+@pytest.fixture(scope="session")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """As `tiny`, of one global layer, where only the head matters."""
+    layers = {"num_hidden_layers": 1, "sliding_window_pattern": 1}
+    return random_checkpoint(tmp_path_factory.mktemp("lone"), CONFIG | layers)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,12 +62,20 @@ def calibration() -> CalibrationOptions:
     return replace(store.NAMED["int4"].calibration, work=folder / store.CALIBRATION)
 
 
-class Exported(Mapping[str, list[ExportedBundle]]):
+@dataclass(frozen=True)
+class StoredBundle:
+    """What an export left; tests that change a file do so in a copy."""
+
+    backend: str
+    path: Path
+
+
+class Exported(Mapping[str, list[StoredBundle]]):
     """Recipe -> both engines' bundles of nano; taken from the store when they are asked for."""
 
-    def __getitem__(self, recipe: str) -> list[ExportedBundle]:
+    def __getitem__(self, recipe: str) -> list[StoredBundle]:
         (folder,) = store.take(recipe)
-        return [_exported(backend, folder / backend) for backend in BACKENDS]
+        return [StoredBundle(backend, folder / backend) for backend in BACKENDS]
 
     def __iter__(self) -> Iterator[str]:
         return iter(EXPORTED)
@@ -58,20 +84,14 @@ class Exported(Mapping[str, list[ExportedBundle]]):
         return len(EXPORTED)
 
 
-def _exported(backend: str, path: Path) -> ExportedBundle:
-    found = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["parity"]
-    parity = Parity(**{field.name: found[field.name] for field in fields(Parity)})
-    return ExportedBundle(backend=backend, path=path, parity=parity)
-
-
 @pytest.fixture(scope="session")
-def exported() -> Mapping[str, list[ExportedBundle]]:
+def exported() -> Exported:
     """Recipe -> both engines' bundles of nano, context 1024, chunk 64, verified."""
     return Exported()
 
 
 @pytest.fixture(scope="session")
-def bundles(exported: Mapping[str, list[ExportedBundle]]) -> Mapping[str, Path]:
+def bundles(exported: Exported) -> Mapping[str, Path]:
     """Engine -> the int4 bundle."""
     return {bundle.backend: bundle.path for bundle in exported["int4"]}
 

@@ -157,7 +157,6 @@ def check_taken() -> None:
             raise RuntimeError(f"{folder} was written to: {changed}; expected a copy to be changed")
 
 
-@cache
 def content_key(parts: Sequence[object]) -> str:
     """A hash of `parts`, the sources that bundles rest on and the libraries below them."""
     return hashlib.sha256(f"{_sources()}{parts!r}".encode()).hexdigest()[:16]

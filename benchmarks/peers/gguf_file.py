@@ -13,12 +13,12 @@ import torch
 from gguf import GGMLQuantizationType, GGUFWriter
 from numpy.typing import NDArray
 
+from tinyaya.benchmarks.peers import GLOBAL_EVERY
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.decoder.model import EMBEDDING, FINAL_NORM
 from tinyaya.export.errors import ConfigError
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 
-_GLOBAL_EVERY = 4  # what llama.cpp assumes of cohere2: the last of each four layers sees all
 _LAYER_TENSORS = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn_q",
@@ -64,7 +64,7 @@ def write_gguf(source: Path, path: Path, float_type: str = "BF16") -> None:
 
 def _check(config: DecoderConfig) -> None:
     kinds = [layer.window is None for layer in config.layers]
-    if kinds != [index % _GLOBAL_EVERY == _GLOBAL_EVERY - 1 for index in range(len(kinds))]:
+    if kinds != [index % GLOBAL_EVERY == GLOBAL_EVERY - 1 for index in range(len(kinds))]:
         raise ConfigError("llama.cpp's cohere2 expects window layers with every fourth one global")
     if not config.tied:
         raise ConfigError("llama.cpp's cohere2 expects a head tied to the embedding")

@@ -17,6 +17,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from tinyaya.benchmarks.peers import GLOBAL_EVERY
 from tinyaya.benchmarks.speed.runner import Loading, Runner
 from tinyaya.runtime import OptionError, ProgramError
 from tinyaya.runtime.facts import Facts, KvLayer
@@ -30,7 +31,6 @@ QUANTIZED_TYPES: Mapping[str, int] = {
     "Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
 }
 _BATCH_TOKENS = 512
-_GLOBAL_EVERY = 4  # in cohere2, as llama.cpp has it
 _CACHE_VALUE_BYTES = 2  # float16, its default
 _MAX_TEXT_BYTES = 64
 
@@ -92,7 +92,7 @@ class LlamaRunner:
             kv_type="f16",
             layers=tuple(
                 KvLayer(
-                    window=window if (index + 1) % _GLOBAL_EVERY else None, position_bytes=position
+                    window=window if (index + 1) % GLOBAL_EVERY else None, position_bytes=position
                 )
                 for index in range(llama_cpp.llama_model_n_layer(model))
             ),

@@ -20,7 +20,7 @@ _CONTINUATIONS = (
     "a", "The", " a", "  b", "\n", "\n\nA", "1", " 22", ".", ", ", "?", "'s", "-", "é", "न", "你",
     "م", "ሰ", "👋",
 )  # fmt: skip
-_LEAST = 3  # BOS and two more; less is not worth its place
+_MIN_PREAMBLE_TOKENS = 3  # BOS and two more; less is not worth its place
 
 
 def longest_preamble(window: int | None, limits: Limits) -> int:
@@ -48,7 +48,7 @@ def find_preamble(tokenizer: Tokenizer, text: str | None, longest: int) -> tuple
             f"the preamble has {len(ids)} tokens; expected at most {longest}: it must not be "
             "longer than the window and must leave room in the context; shorten it"
         )
-    return ids if len(ids) >= _LEAST else ()
+    return ids if len(ids) >= _MIN_PREAMBLE_TOKENS else ()
 
 
 def ship_preamble(

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinyaya.export.errors import TargetError
+from tinyaya.runtime.manifest import MANIFEST_FILE
 from tinyaya.runtime.whole_file import is_leftover
 
-MANIFEST_FILE = "manifest.json"
 _NO_ROOM = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",

@@ -1,6 +1,5 @@
 """Writes a bundle's files: tokenizer, proofs, and the manifest over them (runtime/FORMAT.md)."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tinyaya.export.bundle.staging import MANIFEST_FILE
 from tinyaya.export.bundle.tokenizer_proof import Golden
 from tinyaya.export.decoder.cache import cache_slots
 from tinyaya.export.decoder.config import DecoderConfig
@@ -18,7 +16,8 @@ from tinyaya.export.source.checkpoint import Trim
 from tinyaya.export.source.tokenizer import Tokenizer
 from tinyaya.export.vocabulary.trim import ranges_of
 from tinyaya.quantize.quantizer import QuantizedModel
-from tinyaya.runtime.manifest import Preamble
+from tinyaya.runtime.manifest import FORMAT, FORMAT_VERSION, MANIFEST_FILE, Preamble
+from tinyaya.runtime.whole_file import file_sha256, whole_file
 
 _NO_HASH = "0" * 64
 GOLDEN_FILE, REPORT_FILE = "golden_tokens.json", "report.json"
@@ -66,7 +65,7 @@ def write_reports(folder: Path, content: BundleContent) -> None:
 
 def write_manifest(folder: Path, content: BundleContent, parity: Mapping[str, Any]) -> None:
     """Write the manifest over all files that are in `folder` now, each of which is hashed."""
-    _write_manifest(folder, content, parity, sha256)
+    _write_manifest(folder, content, parity, file_sha256)
 
 
 def write_draft(folder: Path, content: BundleContent) -> None:
@@ -83,8 +82,8 @@ def _write_manifest(
     config, tokenizer = content.model.config, content.tokenizer
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST_FILE)
     manifest = {
-        "format": "tinyaya-bundle",
-        "format_version": 1,
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
         "engine": content.engine,
         "program": content.program,
         "model": _model_info(config),
@@ -142,9 +141,8 @@ def store_quality(folder: Path, quality: Mapping[str, Any]) -> None:
     """Put the short form of a report into the manifest of a bundle."""
     path = folder / MANIFEST_FILE
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    part = path.with_name(path.name + ".part")
-    write_json(part, {**manifest, "quality": dict(quality)})
-    part.replace(path)
+    with whole_file(path) as part:
+        write_json(part, {**manifest, "quality": dict(quality)})
 
 
 def _model_info(config: DecoderConfig) -> dict[str, Any]:
@@ -171,12 +169,6 @@ def parameter_count(config: DecoderConfig) -> int:
             size *= length
         total += size
     return total
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:

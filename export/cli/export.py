@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,7 @@ from tinyaya.export.options import CalibrationOptions, ExportOptions
 from tinyaya.runtime.progress import Silent
 
 if TYPE_CHECKING:
+    from tinyaya.export.pipeline import ExportedBundle
     from tinyaya.export.proof.parity import Parity
 
 
@@ -85,19 +86,15 @@ def export(
     with shown_progress() as progress:
         bundles = export_bundle(source, out, options, progress)
     if as_json:
-        print_json(
-            [
-                {
-                    "backend": bundle.backend,
-                    "path": str(bundle.path),
-                    "parity": asdict(bundle.parity) if bundle.parity else None,
-                }
-                for bundle in bundles
-            ]
-        )
+        print_json(list(map(_plain, bundles)))
         return
     for bundle in bundles:
         print(f"{bundle.path}: {bundle.backend}, {recipe}, {_verdict(bundle.parity)}")
+
+
+def _plain(bundle: "ExportedBundle") -> dict[str, Any]:
+    parity = asdict(bundle.parity) if bundle.parity else None
+    return {"backend": bundle.backend, "path": str(bundle.path), "parity": parity}
 
 
 def _verdict(parity: "Parity | None") -> str:

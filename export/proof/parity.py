@@ -20,7 +20,7 @@ from tinyaya.quantize.recipe import RECIPES
 from tinyaya.runtime import Session
 
 # A program may differ from its own quantized model by this share of what quantization changed.
-KL_SHARE = 0.15
+MAX_KL_SHARE = 0.15
 _KL_FLOOR = 1e-6  # float32 arithmetic in another order
 
 
@@ -48,7 +48,7 @@ class Parity:
 
 def kl_bound(kl_of_recipe: float) -> float:
     """How far a program may be from its quantized model."""
-    return max(KL_SHARE * kl_of_recipe, _KL_FLOOR)
+    return max(MAX_KL_SHARE * kl_of_recipe, _KL_FLOOR)
 
 
 class _LazyWeights(Mapping[str, Weight]):

@@ -122,11 +122,11 @@ def _check_calibrated(
     bundle: Bundle, checkpoint: "Checkpoint", ids: list[int], longer: list[int] | None
 ) -> Iterator[Check]:
     """Against the unquantized model: calibrated weights cannot be made again without their text."""
-    from tinyaya.export.proof.parity import KL_SHARE, float_model, tail_logits
+    from tinyaya.export.proof.parity import MAX_KL_SHARE, float_model, tail_logits
 
     recorded = float((bundle.manifest.parity or {}).get("kl_to_fp32", 0.0))
     for name, text, factor in (
-        ("KL to fp32 is the export's", ids, 1 + KL_SHARE),
+        ("KL to fp32 is the export's", ids, 1 + MAX_KL_SHARE),
         (f"KL to fp32 after {len(longer or ids)} tokens", longer, _MAX_KL_RATIO),
     ):
         if text:

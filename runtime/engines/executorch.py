@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tinyaya.runtime.engines.interface import ROWS_METHOD
 from tinyaya.runtime.engines.native_stderr import hidden_native_stderr
-from tinyaya.runtime.engines.pte import ROWS_METHOD, PteEngine
+from tinyaya.runtime.engines.pte import PteEngine
 from tinyaya.runtime.errors import OptionError, ProgramError
 from tinyaya.runtime.manifest import Manifest
 

@@ -2,8 +2,10 @@
 
 # Of ONNX programs, as onnxruntime-genai wants them.
 IDS_INPUT, MASK_INPUT, LOGITS_OUTPUT = "input_ids", "attention_mask", "logits"
+ROWS_INPUT = "logits_to_keep"  # an input with a default: 1, the last position alone
 ONNX_CACHE_PARTS = ("key", "value")
-# Of a .pte: buffers of the program.
+# Of a .pte: a constant method, and buffers of the program.
+ROWS_METHOD = "get_max_logit_rows"  # without it, the program tells of the last position alone
 PTE_CACHE_PARTS = ("keys", "values")
 
 

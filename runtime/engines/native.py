@@ -11,8 +11,9 @@ import numpy as np
 import tinyaya_native
 from numpy.typing import NDArray
 
+from tinyaya.runtime.engines.interface import ROWS_METHOD
 from tinyaya.runtime.engines.native_stderr import hidden_native_stderr
-from tinyaya.runtime.engines.pte import ROWS_METHOD, PteEngine, told
+from tinyaya.runtime.engines.pte import PteEngine, told
 from tinyaya.runtime.engines.pte_file import attention_may_read_codes
 from tinyaya.runtime.errors import OptionError, ProgramError
 from tinyaya.runtime.manifest import Manifest

@@ -15,6 +15,7 @@ from tinyaya.runtime.engines.interface import (
     LOGITS_OUTPUT,
     MASK_INPUT,
     ONNX_CACHE_PARTS,
+    ROWS_INPUT,
     past_name,
     present_name,
 )
@@ -23,7 +24,6 @@ from tinyaya.runtime.errors import OptionError, ProgramError
 from tinyaya.runtime.manifest import Manifest, Preamble
 
 ort.disable_telemetry_events()  # where another package loaded it first
-ROWS_INPUT = "logits_to_keep"  # an input with a default: 1, the last position alone
 _LOG_ERRORS_ALONE = 3
 # KleidiAI multiplies int4 on ARM: 2 to 8 % more KL than without, for fewer instructions.
 _SESSION_ENTRIES = {"mlas.disable_kleidiai": "0"}

@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyaya.runtime.engines.base import EngineState, Mark, check_sizes
-from tinyaya.runtime.engines.interface import PTE_CACHE_PARTS, attention_name, restore_offset
+from tinyaya.runtime.engines.interface import (
+    PTE_CACHE_PARTS,
+    ROWS_METHOD,
+    attention_name,
+    restore_offset,
+)
 from tinyaya.runtime.engines.mapped_files import release_mapped
 from tinyaya.runtime.errors import ProgramError
 from tinyaya.runtime.manifest import Manifest
-
-ROWS_METHOD = "get_max_logit_rows"  # constant of a .pte; without it, the last position alone
 
 
 class Program(Protocol):

@@ -78,6 +78,7 @@ def test_doctor_reads_arm_and_takes_what_all_cores_have() -> None:
 def test_doctor_where_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinyaya.export.system.doctor._text", lambda path: "")
     monkeypatch.setattr("tinyaya.export.system.doctor._version", lambda name: None)
+    monkeypatch.setattr("tinyaya.export.system.doctor.memory_bytes", dict)
     found = examine()
     assert found.memory_bytes is None
     assert any("tinyaya-export[serve]" in line for line in found.advice)

@@ -49,8 +49,8 @@ def shown_on(page: str) -> list[Shown]:
 def _of_fence(page: str, language: str, lines: list[str]) -> list[Shown]:
     if language == "python":
         return [Shown(page, "\n".join(lines), is_program=True)]
-    if language == "toml":
-        return []  # a file, which a test reads
+    if language in ("toml", "text"):
+        return []  # a file, which a test reads, or a drawing
     assert language in ("", "sh", "bash"), f"{page}: nobody knows how to run {language!r}"
     whole = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [Shown(page, line) for line in whole.splitlines() if line.strip()]

@@ -1,5 +1,5 @@
 """Models and bundles that the tests of programs make, too."""
 
-from tests.programs.conftest import ids, make_bundle, tiny
+from tests.programs.conftest import ids, make_bundle, own_bundle
 
-__all__ = ["ids", "make_bundle", "tiny"]
+__all__ = ["ids", "make_bundle", "own_bundle"]

@@ -65,9 +65,9 @@ def test_rubbish_and_no_threads_are_named(folder: Path, native: Path) -> None:
 
 @pytest.mark.l3
 def test_broken_programs_are_refused_by_name(
-    tiny: Checkpoint, make_bundle: MakeBundle, native: Path
+    shallow: Checkpoint, own_bundle: MakeBundle, native: Path
 ) -> None:
-    folder = make_bundle(tiny, "executorch")
+    folder = own_bundle(shallow, "executorch")
     program = folder / "model.pte"
     data = program.read_bytes()
     size = int.from_bytes(data[16:24], "little")  # of what is not weights

@@ -1,16 +1,14 @@
 """L3 without torch: the native engine gives what the official binding gives, at every recipe."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import EXPORTED, UDHR
+from tests.conftest import EXPORTED, UDHR, Exported
 from tests.programs.conftest import LIMITS, MakeBundle, fed
 from tests.programs.test_steps import CHUNKINGS
 from tinyaya.export.languages.texts import evaluation_texts
-from tinyaya.export.pipeline import ExportedBundle
 from tinyaya.export.proof.kl import kl
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.runtime import Bundle, ProgramError, Session, open_bundle
@@ -18,7 +16,6 @@ from tinyaya.runtime.engines.pte_file import attention_may_read_codes
 
 pytestmark = [pytest.mark.l3, pytest.mark.usefixtures("native")]
 
-Exported = Mapping[str, list[ExportedBundle]]
 PROMPT = (UDHR / "en.txt").read_text(encoding="utf-8")[:600]
 LENGTHS = (1, 64, 127, 128, 129, 191, 192, 300)  # around window 128 and ring 191
 # Largest difference of a logit. Where activations or caches are rounded, a sum in another order
@@ -58,10 +55,10 @@ def trained(exported: Exported, recipe: str) -> Bundle:
 @pytest.mark.parametrize("kv", ["fp32", "int8"])
 @pytest.mark.parametrize("recipe", EXPORTED)
 def test_logits_are_the_official_bindings_at_every_step(
-    tiny: Checkpoint, ids: list[int], recipe: str, kv: str, make_bundle: MakeBundle
+    shallow: Checkpoint, ids: list[int], recipe: str, kv: str, make_bundle: MakeBundle
 ) -> None:
     """Past five windows, in chunks that end at, before and beyond the edge."""
-    folder = make_bundle(tiny, "executorch", recipe, kv)
+    folder = make_bundle(shallow, "executorch", recipe, kv)
     assert attention_may_read_codes(folder / "model.pte") is (kv == "int8")
     official, native = pair(open_bundle(folder))
     for lengths in CHUNKINGS.values():
@@ -158,10 +155,12 @@ def test_forks_take_turns(exported: Exported) -> None:
 
 
 def test_a_step_beyond_the_context_is_refused(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle
+    shallow: Checkpoint, ids: list[int], make_bundle: MakeBundle
 ) -> None:
     """What a stock runner sends there is not taken for the word to restore."""
-    native = open_bundle(make_bundle(tiny, "executorch", preamble=ids[:7])).session(engine="native")
+    native = open_bundle(make_bundle(shallow, "executorch", preamble=ids[:7])).session(
+        engine="native"
+    )
     for start in (LIMITS.context, 2 * LIMITS.context - 1):
         with pytest.raises(ProgramError, match="does not run"):
             native._engine._shared.program.forward([5], start)

@@ -8,8 +8,9 @@ import onnxruntime
 import pytest
 import torch
 
-from tests.programs.conftest import LIMITS, WINDOW, MakeBundle
+from tests.programs.conftest import LIMITS, MakeBundle
 from tests.programs.test_steps import CHUNKINGS, TOLERANCE, reference
+from tests.random_checkpoint import WINDOW
 from tinyaya.export.backends import find_backend
 from tinyaya.export.backends.executorch import runner_methods
 from tinyaya.export.backends.executorch.decoder import ExecuTorchDecoder

@@ -1,23 +1,19 @@
 """L3 for Cohere (Aya Expanse, Command R): no window, rotary positions everywhere, head norms."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from tests.conftest import NANO
 from tests.programs.conftest import LIMITS, MakeBundle, fed, opened
+from tests.random_checkpoint import random_checkpoint
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
 from tinyaya.export.calibration.quantized_model import build_quantized
-from tinyaya.export.decoder.config import parse_config
-from tinyaya.export.decoder.model import tensor_shapes
 from tinyaya.export.decoder.reference import reference_logits
 from tinyaya.export.proof.kl import kl
-from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.quantize.recipe import find_recipe
 
 pytestmark = pytest.mark.l3
@@ -43,19 +39,7 @@ CONFIG = {
 @pytest.fixture(scope="module")
 def expanse(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Random weights, 2 layers."""
-    folder = tmp_path_factory.mktemp("cohere")
-    generator = torch.Generator().manual_seed(0)
-    tensors = {
-        name: 1 + 0.1 * torch.randn(shape, generator=generator)
-        if "norm" in name
-        else torch.randn(shape, generator=generator) * 0.2
-        for name, shape in tensor_shapes(parse_config(CONFIG)).items()
-    }
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(NANO / name, folder)
-    return open_checkpoint(folder)
+    return random_checkpoint(tmp_path_factory.mktemp("cohere"), CONFIG)
 
 
 def reference(checkpoint: Checkpoint, ids: list[int], kv: str) -> np.ndarray:

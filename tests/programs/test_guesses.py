@@ -1,13 +1,11 @@
 """Answers with guesses are those without, on the real programs and with every engine."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 
-from tests.conftest import EXPORTED, UDHR
-from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed
-from tinyaya.export.pipeline import ExportedBundle
+from tests.conftest import EXPORTED, UDHR, Exported
+from tests.programs.conftest import LIMITS, MakeBundle, fed
+from tests.random_checkpoint import WINDOW
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.runtime import AnswerOptions, Sampler, Session, drain, generate, open_bundle
 from tinyaya.runtime.lookup import _Pace
@@ -50,7 +48,7 @@ def test_each_row_is_what_a_step_of_its_own_gives(
 @pytest.mark.parametrize("recipe", EXPORTED)
 @pytest.mark.parametrize("engine", ["torch", "native"])
 def test_rows_of_a_pte_are_those_of_single_steps_in_every_recipe(
-    exported: Mapping[str, list[ExportedBundle]], recipe: str, engine: str
+    exported: Exported, recipe: str, engine: str
 ) -> None:
     """Up to eight of them, around window 128 and ring 191; several planes of activations too."""
     session = session_of(exported, recipe, "executorch", engine)
@@ -76,7 +74,7 @@ def test_rows_of_a_pte_are_those_of_single_steps_in_every_recipe(
 @pytest.mark.parametrize("recipe", EXPORTED)
 @pytest.mark.parametrize("language", ["en", "sw", "hi"])
 def test_guesses_change_no_greedy_token(
-    exported: Mapping[str, list[ExportedBundle]],
+    exported: Exported,
     recipe: str,
     backend: str,
     engine: str | None,
@@ -107,9 +105,7 @@ def test_guesses_change_no_greedy_token(
 
 @pytest.mark.l4
 @pytest.mark.parametrize("recipe", EXPORTED)
-def test_a_stock_runner_takes_the_last_of_several_rows(
-    exported: Mapping[str, list[ExportedBundle]], recipe: str
-) -> None:
+def test_a_stock_runner_takes_the_last_of_several_rows(exported: Exported, recipe: str) -> None:
     """Prompts of 2 to 8 tokens, which it feeds in one step, and one that ends in such a step."""
     import executorch.kernels.quantized  # noqa: F401
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
@@ -135,9 +131,7 @@ def test_a_stock_runner_takes_the_last_of_several_rows(
     assert all(2 <= count <= 8 for count in last_chunks)
 
 
-def session_of(
-    exported: Mapping[str, list[ExportedBundle]], recipe: str, backend: str, engine: str | None
-) -> Session:
+def session_of(exported: Exported, recipe: str, backend: str, engine: str | None) -> Session:
     path = next(bundle.path for bundle in exported[recipe] if bundle.backend == backend)
     return open_bundle(path, check_hashes=False).session(threads=1, engine=engine)
 

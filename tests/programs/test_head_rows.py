@@ -57,11 +57,11 @@ def instructions(folder: Path) -> tuple[Counter[str], list[int]]:
 
 
 def test_long_steps_tell_of_their_last_position(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+    lone: Checkpoint, ids: list[int], make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows for two tokens: steps of three and four cost the head no more than one does."""
     monkeypatch.setattr(methods, "LOGIT_ROWS", 2)
-    for session in sessions(make_bundle(tiny, "executorch")):
+    for session in sessions(make_bundle(lone, "executorch", patched="2 rows")):
         assert session.guesses == 2
         alone = fed(session, ids, [1] * LIMITS.chunk)
         for count, told in ((1, 1), (2, 2), (3, 1), (4, 1)):
@@ -72,11 +72,12 @@ def test_long_steps_tell_of_their_last_position(
 
 
 def test_programs_that_tell_of_one_position_run_and_refuse_guesses(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+    lone: Checkpoint, ids: list[int], make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they were exported before: no constant that says otherwise."""
     tell_of_one(monkeypatch)
-    for session in sessions(make_bundle(tiny, "executorch")):
+    folder = make_bundle(lone, "executorch", preamble=ids[:7], patched="1 row")
+    for session in sessions(folder):
         assert session.guesses == 1
         assert session._engine._run(ids[:4], 0).shape == (1, VOCAB)
         session.prefill(ids[:6])
@@ -85,10 +86,11 @@ def test_programs_that_tell_of_one_position_run_and_refuse_guesses(
 
 
 def test_programs_that_tell_of_fewer_positions_than_they_say_are_refused(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+    lone: Checkpoint, ids: list[int], make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell_of_one(monkeypatch, said=4)
-    official, native = sessions(make_bundle(tiny, "executorch"))
+    folder = make_bundle(lone, "executorch", patched="1 row, says 4")
+    official, native = sessions(folder)
     for session in (official, native):
         session.step(ids[0])
     with pytest.raises(ProgramError, match=r"1 positions of a step of 2 tokens; expected 2"):
@@ -97,11 +99,11 @@ def test_programs_that_tell_of_fewer_positions_than_they_say_are_refused(
         native.step_rows(ids[1:3])
 
 
-def test_logits_of_another_size_are_not_written(tiny: Checkpoint, make_bundle: MakeBundle) -> None:
+def test_logits_of_another_size_are_not_written(lone: Checkpoint, make_bundle: MakeBundle) -> None:
     """The caller's memory is for `rows` positions, whatever the program tells of."""
     from tinyaya.runtime.engines.native import _Method, load_library  # once it is built
 
-    _, native = sessions(make_bundle(tiny, "executorch"))
+    _, native = sessions(make_bundle(lone, "executorch"))
     method = native._engine._shared.program
     assert isinstance(method, _Method)
     ids_T, memory = np.arange(20, 24), np.full(5 * VOCAB, 7.0, np.float32)
@@ -118,19 +120,18 @@ def test_logits_of_another_size_are_not_written(tiny: Checkpoint, make_bundle: M
 
 @pytest.mark.parametrize("recipe", EXPORTED)
 def test_the_head_stays_xnnpacks(
-    tiny: Checkpoint,
+    lone: Checkpoint,
     ids: list[int],
     make_bundle: MakeBundle,
     recipe: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rows add arithmetic on sizes alone, and a copy of each plane of the logits."""
-    folder = make_bundle(tiny, "executorch", recipe, preamble=ids[:7])
-    counts, sizes = instructions(folder)
+    bundle = (lone, "executorch", recipe)
+    counts, sizes = instructions(make_bundle(*bundle, preamble=ids[:7]))
     assert sizes == [1, LIMITS.chunk, VOCAB]
-    folder.rename(folder.with_suffix(".rows"))
     tell_of_one(monkeypatch)
-    before, sizes = instructions(make_bundle(tiny, "executorch", recipe, preamble=ids[:7]))
+    before, sizes = instructions(make_bundle(*bundle, preamble=ids[:7], patched="1 row"))
     assert sizes == [1, 1, VOCAB]
     more = {name: count for name, count in (counts - before).items() if not name.startswith(SIZES)}
     assert more == ({} if recipe == "fp32" else {"aten::slice_copy.Tensor_out": 2})

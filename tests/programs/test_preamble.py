@@ -1,17 +1,17 @@
 """L3: a session that starts from the preamble says what one says that was fed its tokens."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import EXPORTED, UDHR
-from tests.programs.conftest import LIMITS, WINDOW, MakeBundle
+from tests.conftest import EXPORTED, UDHR, Exported
+from tests.programs.conftest import LIMITS, MakeBundle
+from tests.random_checkpoint import WINDOW
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.backends.onnx.decoder import PREAMBLE_FILE
-from tinyaya.export.pipeline import ExportedBundle
 from tinyaya.export.proof.probe import replay_preamble
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.quantize.recipe import RECIPES
@@ -33,10 +33,10 @@ def fed_only(folder: Path) -> Session:
 
 @pytest.fixture(params=[(b, r) for b in BACKENDS for r in ("fp32", "int4")], ids="-".join)
 def folder(
-    request: pytest.FixtureRequest, tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle
+    request: pytest.FixtureRequest, shallow: Checkpoint, ids: list[int], make_bundle: MakeBundle
 ) -> Path:
     backend, recipe = request.param
-    return make_bundle(tiny, backend, recipe, preamble=ids[:COUNT])
+    return make_bundle(shallow, backend, recipe, preamble=ids[:COUNT])
 
 
 def steps_of(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -109,13 +109,13 @@ def test_only_the_rest_is_fed(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_other_prompts_are_fed_whole(
-    tiny: Checkpoint,
+    shallow: Checkpoint,
     ids: list[int],
     backend: str,
     make_bundle: MakeBundle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = make_bundle(tiny, backend, preamble=ids[:COUNT])
+    folder = make_bundle(shallow, backend, preamble=ids[:COUNT])
     session, plain = open_bundle(folder).session(), fed_only(folder)
     positions = steps_of(session, monkeypatch)
     other = [*ids[: COUNT - 1], 11, *ids[COUNT:12]]
@@ -174,9 +174,9 @@ def test_rewinds_after_a_restore_are_refused_as_ever(folder: Path, ids: list[int
 
 
 def test_a_wrong_preamble_is_found(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle
+    shallow: Checkpoint, ids: list[int], own_bundle: MakeBundle
 ) -> None:
-    folder = make_bundle(tiny, "onnx", preamble=ids[:COUNT])
+    folder = own_bundle(shallow, "onnx", preamble=ids[:COUNT])
     assert replay_preamble(open_bundle(folder).session(), ids, 1e-9).ok
     values = np.load(folder / PREAMBLE_FILE)
     np.save(folder / PREAMBLE_FILE, values[:, ::-1])
@@ -185,15 +185,15 @@ def test_a_wrong_preamble_is_found(
 
 
 def test_a_preamble_file_of_another_kind(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle
+    shallow: Checkpoint, ids: list[int], own_bundle: MakeBundle
 ) -> None:
-    folder = make_bundle(tiny, "onnx", preamble=ids[:COUNT])
+    folder = own_bundle(shallow, "onnx", preamble=ids[:COUNT])
     bundle, path = open_bundle(folder), folder / PREAMBLE_FILE
     values = np.load(path)
-    assert values.shape == (4, 2, 2, COUNT, 16)
+    assert values.shape == (2, 2, 2, COUNT, 16)
     for wrong in (values[:, :, :, 1:], values[1:], values.astype(np.float16)):
         np.save(path, wrong)
-        with pytest.raises(ProgramError, match=r"expected float32 \[4, 2, 2, 7, 16\]"):
+        with pytest.raises(ProgramError, match=r"expected float32 \[2, 2, 2, 7, 16\]"):
             bundle.session()
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ProgramError, match="cannot be read"):
@@ -208,34 +208,32 @@ def test_a_preamble_file_of_another_kind(
 
 
 def test_executorch_refuses_a_step_beyond_the_context(
-    tiny: Checkpoint, ids: list[int], make_bundle: MakeBundle
+    shallow: Checkpoint, ids: list[int], make_bundle: MakeBundle
 ) -> None:
     """What a stock runner sends there is not taken for the word to restore."""
-    folder = make_bundle(tiny, "executorch", preamble=ids[:COUNT])
+    folder = make_bundle(shallow, "executorch", preamble=ids[:COUNT])
     engine = ExecutorchEngine(folder, read_manifest(folder), None)
     for start in (LIMITS.context, 2 * LIMITS.context - 1):
         with pytest.raises(RuntimeError):
             engine._shared.program.forward([5], start)
 
 
-def test_without_a_preamble_the_executorch_graph_is_as_it_was(tiny: Checkpoint) -> None:
+def test_without_a_preamble_the_executorch_graph_is_as_it_was(shallow: Checkpoint) -> None:
     from tinyaya.export.backends import find_backend
     from tinyaya.export.backends.trace import trace_model
     from tinyaya.quantize.quantizer import quantize_model
 
-    model, backend = quantize_model(tiny, RECIPES["fp32"]), find_backend("executorch")
+    model, backend = quantize_model(shallow, RECIPES["fp32"]), find_backend("executorch")
     counts = {}
     for preamble in (0, COUNT):
         graph = trace_model(model, LIMITS, backend, preamble).exported.graph
         targets = [str(node.target) for node in graph.nodes]
         counts[preamble] = sum("update_cache" in name for name in targets)
-    assert counts == {0: 8, COUNT: 16}
+    assert counts == {0: 4, COUNT: 8}
 
 
 @pytest.mark.parametrize("recipe", EXPORTED)
-def test_chats_have_the_same_greedy_tokens(
-    exported: Mapping[str, list[ExportedBundle]], recipe: str
-) -> None:
+def test_chats_have_the_same_greedy_tokens(exported: Exported, recipe: str) -> None:
     """On the trained model, in a session's own chunks; past the window of 128."""
     for path in (bundle.path for bundle in exported[recipe]):
         sessions = [open_bundle(path).session(threads=1), fed_only(path)]

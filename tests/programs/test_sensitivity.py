@@ -14,7 +14,7 @@ from tinyaya.export.proof.parity import float_model
 from tinyaya.export.quality.budget_recipe import budget_recipe, parse_size
 from tinyaya.export.quality.heatmap import draw_heatmap
 from tinyaya.export.quality.sensitivity import (
-    OPTIONS,
+    PRECISION_OPTIONS,
     Loss,
     _layers,
     global_to_window,
@@ -59,10 +59,12 @@ def test_loss_is_the_kl_of_the_changed_model(
     place = {"q_proj": Role.QUERY, "down_proj": Role.DOWN, "k_proj": Role.KEY}[role]
     name, option = f"{part}.{role}", "4 bits, groups of 32"
     math, grams = next(islice(_layers(tiny, rows.tolist()), layer, None))
-    fitted = quantize_calibrated(math.exact[name], grams[name], OPTIONS[option])
+    fitted = quantize_calibrated(math.exact[name], grams[name], PRECISION_OPTIONS[option])
     changed = quantize_model(
         tiny,
-        Recipe(name="one", weights={f"{layer}.{place}": OPTIONS[option]}, calibrated=True),
+        Recipe(
+            name="one", weights={f"{layer}.{place}": PRECISION_OPTIONS[option]}, calibrated=True
+        ),
         fitted={math.names[name]: fitted},
     )
     expected = reference_logits(float_model(tiny), rows).log_softmax(-1)
@@ -100,7 +102,7 @@ def test_budget_loses_no_more_than_a_fixed_recipe(tiny: Checkpoint, losses: list
             precision = recipe.weights.get(f"{row.layer}.{row.role}") or recipe.weights.get(
                 str(row.role), recipe.weights.get("projections")
             )
-            if OPTIONS[row.option] == precision:
+            if PRECISION_OPTIONS[row.option] == precision:
                 picked += row.kl
         assert picked > 0
         return picked
@@ -108,9 +110,9 @@ def test_budget_loses_no_more_than_a_fixed_recipe(tiny: Checkpoint, losses: list
     fixed = replace(
         INT4,
         weights={
-            "projections": OPTIONS["4 bits, groups of 32"],
+            "projections": PRECISION_OPTIONS["4 bits, groups of 32"],
             "tables": INT4.weights["tables"],
-            "key": OPTIONS["8 bits"],
+            "key": PRECISION_OPTIONS["8 bits"],
         },
     )
     size = weights_bytes(tiny.config, fixed, find_backend("onnx"))

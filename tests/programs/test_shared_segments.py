@@ -20,15 +20,15 @@ def segments(path: Path) -> list[bytes]:
 
 
 def test_segments_and_logits_stay(
-    tiny: Checkpoint, make_bundle: MakeBundle, ids: list[int], monkeypatch: pytest.MonkeyPatch
+    shallow: Checkpoint, own_bundle: MakeBundle, ids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = open_bundle(make_bundle(tiny, "executorch", "int8"), check_hashes=False)
-    path, table_bytes = bundle.folder / PROGRAM_FILE, tiny.config.vocab_size * tiny.config.width
+    bundle = open_bundle(own_bundle(shallow, "executorch", "int8"), check_hashes=False)
+    path, config = bundle.folder / PROGRAM_FILE, shallow.config
     before, size = segments(path), path.stat().st_size
     logits = fed(bundle.session(), ids, [4] * 5)
     monkeypatch.setattr(shared_segments, "_SMALLEST_BYTES", 1 << 16)
     shared_segments.share_segments(path)
-    assert size - path.stat().st_size == table_bytes // 4096 * 4096
+    assert size - path.stat().st_size == config.vocab_size * config.width // 4096 * 4096
     assert segments(path) == before
     again = fed(bundle.session(), ids, [4] * 5)
     assert all(np.array_equal(again[position], logits[position]) for position in logits)
@@ -37,11 +37,11 @@ def test_segments_and_logits_stay(
 
 
 def test_another_table_stays(
-    tiny: Checkpoint, make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Checkpoint, make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One byte differs from the constant: both are kept."""
     path = tmp_path / "other.pte"
-    shutil.copy(make_bundle(tiny, "executorch", "int8") / PROGRAM_FILE, path)
+    shutil.copy(make_bundle(shallow, "executorch", "int8") / PROGRAM_FILE, path)
     monkeypatch.setattr(shared_segments, "_SMALLEST_BYTES", 1 << 16)
     with path.open("r+b") as file, mmap(file.fileno(), 0) as data:
         shared = [segment for segment, _ in shared_segments._shared(data)]

@@ -8,7 +8,8 @@ import onnx
 import pytest
 import torch
 
-from tests.programs.conftest import LIMITS, WINDOW, MakeBundle, fed, opened
+from tests.programs.conftest import LIMITS, MakeBundle, fed, opened
+from tests.random_checkpoint import WINDOW
 from tinyaya.export.backends import BACKENDS
 from tinyaya.export.backends.executorch import decoder as executorch_decoder
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
@@ -69,14 +70,14 @@ def test_program_equals_model_at_every_step(
     "mutant", ["window - 1", "window + 1", "rope on the global layer", "half-split rope"]
 )
 def test_mutant_is_found(
-    tiny: Checkpoint,
+    shallow: Checkpoint,
     ids: list[int],
     backend: str,
     mutant: str,
-    make_bundle: MakeBundle,
+    own_bundle: MakeBundle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    layers = tiny.config.layers
+    layers = shallow.config.layers
     if mutant.startswith("window"):
         window = WINDOW + (1 if "+" in mutant else -1)
         layers = tuple(replace(layer, window=layer.window and window) for layer in layers)
@@ -84,10 +85,11 @@ def test_mutant_is_found(
         layers = tuple(replace(layer, rotary=True) for layer in layers)
     if mutant.startswith("half"):
         monkeypatch.setattr(executorch_decoder, "rotate", half_split_rotate)
-    folder = make_bundle(replace(tiny, config=replace(tiny.config, layers=layers)), backend)
+    changed = replace(shallow, config=replace(shallow.config, layers=layers))
+    folder = own_bundle(changed, backend, patched=mutant)
     if mutant.startswith("half") and backend == "onnx":
         set_half_split(folder)
-    assert difference(opened(folder), ids, reference(tiny, ids)) > 100 * TOLERANCE
+    assert difference(opened(folder), ids, reference(shallow, ids)) > 100 * TOLERANCE
 
 
 def half_split_rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

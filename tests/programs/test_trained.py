@@ -1,6 +1,6 @@
 """L3 and L4 on the trained model: real text, all languages, all recipes, and the stock clients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import EXPORTED, NANO, UDHR
+from tests.conftest import EXPORTED, NANO, UDHR, Exported
 from tinyaya.export.backends import BACKENDS, find_backend
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.reference import reference_logits
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
-from tinyaya.export.pipeline import ExportedBundle
-from tinyaya.export.proof.parity import KL_SHARE, float_model, measure, tail_logits
+from tinyaya.export.proof.parity import MAX_KL_SHARE, float_model, measure, tail_logits
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.quantize.recipe import find_recipe
 from tinyaya.runtime import Sampler, Session, generate, open_bundle
@@ -24,7 +23,6 @@ from tinyaya.runtime import Sampler, Session, generate, open_bundle
 TIE = 1e-3
 PROMPT = (UDHR / "en.txt").read_text(encoding="utf-8")[:600]
 GOLDEN = golden_tokens(NANO / "tokenizer.json")
-Exported = Mapping[str, list[ExportedBundle]]
 
 
 def greedy(session: Session, prompt_ids: Sequence[int], count: int) -> list[int]:
@@ -97,7 +95,7 @@ def test_programs_keep_the_recipe_in_all_languages(
     to_fp32 = []
     for rows in figures.values():
         share = fmean(r.kl_to_quantized for r in rows) / fmean(r.kl_of_recipe for r in rows)
-        assert share <= KL_SHARE
+        assert share <= MAX_KL_SHARE
         to_fp32.append(fmean(r.kl_to_fp32 for r in rows))
     assert max(to_fp32) / min(to_fp32) < 1.15
 

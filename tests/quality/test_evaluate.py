@@ -1,7 +1,6 @@
 """Figures by language: exact for float32, equal to transformers' own where they overlap."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import pytest
 import torch
 from transformers import Cohere2ForCausalLM
 
-from tests.conftest import NANO, UDHR
-from tinyaya.export.pipeline import ExportedBundle
+from tests.conftest import NANO, UDHR, Exported
 from tinyaya.export.quality.beside import changes, read_languages
 from tinyaya.export.quality.evaluate import EvaluateOptions, evaluate_bundle
 from tinyaya.export.quality.figures import Quality, judge, language_figures
@@ -34,9 +32,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judged(
-    exported: Mapping[str, list[ExportedBundle]], texts: Path
-) -> dict[tuple[str, str], Quality]:
+def judged(exported: Exported, texts: Path) -> dict[tuple[str, str], Quality]:
     options = EvaluateOptions(texts=texts, tokens=160, sentences=1)
     return {
         (recipe, bundle.backend): evaluate_bundle(bundle.path, NANO, options, Silent())
@@ -147,9 +143,7 @@ def test_facts_are_older_than_the_window() -> None:
         assert fact.prompt[0] == 2 and len(fact.prompt) > 144
 
 
-def test_wrong_options_and_another_model(
-    exported: Mapping[str, list[ExportedBundle]], tmp_path: Path
-) -> None:
+def test_wrong_options_and_another_model(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="expected at least 2"):
         EvaluateOptions(tokens=1)
     with pytest.raises(OptionError, match=r"no <language>\.txt"):
@@ -163,7 +157,7 @@ def test_quality_is_plain_data(judged: dict[tuple[str, str], Quality]) -> None:
 
 def test_changes_are_of_what_a_bundle_was_calibrated_for(
     judged: dict[tuple[str, str], Quality],
-    exported: Mapping[str, list[ExportedBundle]],
+    exported: Exported,
     tmp_path: Path,
 ) -> None:
     quality, path = judged["int4", "onnx"], tmp_path / "before.json"

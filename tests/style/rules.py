@@ -1,4 +1,4 @@
-"""Says where sources break the rules of the house: circles, layers, sizes."""
+"""Says where sources break the rules of the house: circles, layers, sizes, first words."""
 
 import ast
 import re
@@ -105,3 +105,9 @@ def long_files(files: Iterable[Path]) -> Iterator[str]:
         lines = len(path.read_text(encoding="utf-8").splitlines())
         if lines > MOST_LINES:
             yield f"{path} has {lines} lines, at most {MOST_LINES} are allowed"
+
+
+def first_word(source: str) -> str:
+    """The word that a module's docstring opens with; empty where there is none."""
+    words = (ast.get_docstring(ast.parse(source)) or "").split()
+    return words[0].rstrip(",:;") if words else ""

@@ -12,12 +12,7 @@ from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEv
 from torch import Tensor
 
 from tinyaya.export.backends.base import FOOTPRINTS, Program, Traceable, TracedModel
-from tinyaya.export.backends.executorch.decoder import (
-    _CACHES,
-    PROGRAM_FILE,
-    ExecuTorchDecoder,
-    _layer,
-)
+from tinyaya.export.backends.executorch.decoder import PROGRAM_FILE, ExecuTorchDecoder
 from tinyaya.export.backends.executorch.head_rows import rows_in_xnnpack
 from tinyaya.export.backends.executorch.placeholders import fill_placeholders
 from tinyaya.export.backends.executorch.runner_methods import runner_methods
@@ -31,6 +26,7 @@ from tinyaya.quantize.precision import Precision
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime import Session, open_bundle
 from tinyaya.runtime.engines.executorch import ExecutorchEngine
+from tinyaya.runtime.engines.interface import PTE_CACHE_PARTS, attention_name
 from tinyaya.runtime.session import prefill_evenly
 
 
@@ -104,7 +100,7 @@ def _computed(folder: Path, ids: Sequence[int]) -> dict[str, Tensor]:
     engine = ExecutorchEngine(folder, bundle.manifest, None)
     prefill_evenly(Session(engine, bundle.tokenizer, bundle.manifest), ids)
     layers = range(bundle.manifest.model.layers)
-    names = [f"{_layer(layer)}.{part}" for layer in layers for part in _CACHES]
+    names = [f"{attention_name(layer)}.{part}" for layer in layers for part in PTE_CACHE_PARTS]
     return {name: torch.from_numpy(engine.buffer(name)[:, : len(ids)].copy()) for name in names}
 
 

@@ -30,10 +30,10 @@ from tinyaya.quantize.cache_scales import CacheScales, encode
 from tinyaya.quantize.groupwise import QuantizedWeight
 from tinyaya.quantize.quantizer import QuantizedModel, Weight
 from tinyaya.quantize.recipe import Recipe
+from tinyaya.runtime.engines.interface import PTE_CACHE_PARTS, attention_name, restore_offset
 
 PROGRAM_FILE = "model.pte"
-_INT8 = (-128, 127, torch.int8)
-_CACHES = ("keys", "values")
+_INT8_RANGE = (-128, 127, torch.int8)
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ class _Linear(nn.Module):
     def _product(self, x_BTI: Tensor) -> Tensor:
         ops = torch.ops.quantized_decomposed
         scale, zero = ops.choose_qparams_per_token_asymmetric(x_BTI, torch.int8)
-        codes_BTI = ops.quantize_per_token(x_BTI, scale, zero, *_INT8)
-        rounded_BTI = ops.dequantize_per_token(codes_BTI, scale, zero, *_INT8, torch.float32)
+        codes_BTI = ops.quantize_per_token(x_BTI, scale, zero, *_INT8_RANGE)
+        rounded_BTI = ops.dequantize_per_token(codes_BTI, scale, zero, *_INT8_RANGE, torch.float32)
         stored = (self.get_buffer(name) for name in ("codes", "scales", "zeros"))
         if self.whole_rows:
-            return F.linear(rounded_BTI, ops.dequantize_per_channel(*stored, 0, *_INT8))
+            return F.linear(rounded_BTI, ops.dequantize_per_channel(*stored, 0, *_INT8_RANGE))
         top = 2 ** (self.bits - 1)
         weight_OI = ops.dequantize_per_channel_group(
             *stored, -top, top - 1, torch.int8, self.group_size, torch.float32
@@ -163,7 +163,7 @@ class _Attention(nn.Module):
 
     def hold_preamble(self, name: str, count: int) -> None:
         """Make room for what `count` slots of the layer called `name` hold after the preamble."""
-        for part in _CACHES:
+        for part in PTE_CACHE_PARTS:
             cache = self.get_buffer(part)
             shape = (1, count, *cache.shape[2:])
             self.register_buffer(
@@ -172,7 +172,7 @@ class _Attention(nn.Module):
 
     def _restore(self, restore: _Restore) -> None:
         slot = restore.ring_slot if self.ring else restore.slot
-        for name in _CACHES:
+        for name in PTE_CACHE_PARTS:
             rows = self.get_buffer(f"preamble_{name}").narrow(1, 0, restore.rows)
             torch.ops.llama.update_cache(rows, self.get_buffer(name), slot)
 
@@ -245,7 +245,8 @@ class ExecuTorchDecoder(nn.Module):
         first, count, restore = start[0].item(), ids_BT.shape[1], None
         torch._check(first >= 0)
         if self.preamble:
-            told, first = first // (2 * self.context), first % (2 * self.context)
+            offset = restore_offset(self.context)
+            told, first = first // offset, first % offset
             torch._check(told <= 1)
             restore = self._restore(told, first)
         torch._check(first < self.context)
@@ -265,12 +266,12 @@ class ExecuTorchDecoder(nn.Module):
     def hold_preamble(self, count: int) -> None:
         """Make the keys and values of a preamble of `count` ids constants of the program.
 
-        A step at position + 2 * context puts them into the caches and then does what a step at
+        A step at position + `restore_offset` puts them into the caches and then does what a step at
         `position` does. Stock runners never send that: at `context`, they are refused.
         """
         self.preamble = count
         for index, block in enumerate(self.decoder.blocks):
-            block.attend.hold_preamble(_layer(index), count)  # type: ignore[operator, union-attr]
+            block.attend.hold_preamble(attention_name(index), count)  # type: ignore[operator, union-attr]
 
     def _step(self, first: Any, count: Any, restore: _Restore | None) -> _Step:
         within_window = mask_TS = slots_BT = None
@@ -281,8 +282,3 @@ class ExecuTorchDecoder(nn.Module):
             slots_BT = (positions_T % self.ring_slots)[None]
         cos_TP, sin_TP = (self.get_buffer(name).narrow(0, first, count) for name in ("cos", "sin"))
         return _Step(first, cos_TP, sin_TP, within_window, mask_TS, slots_BT, restore)
-
-
-def _layer(index: int) -> str:
-    """Where the caches of a layer are in the program."""
-    return f"decoder.blocks.{index}.attend"

@@ -12,15 +12,15 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-_SEED, _MARK_LENGTH, _LARGEST = 20_250_919, 16, 100
+_MARK_SEED, _MARK_LENGTH, _BOUND = 20_250_919, 16, 100
 
 
 def placeholder(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Random whole numbers: another row for every name, after a mark that all of a dtype share."""
     parts = [
-        torch.randint(-_LARGEST, _LARGEST, (length,), generator=torch.Generator().manual_seed(seed))
+        torch.randint(-_BOUND, _BOUND, (length,), generator=torch.Generator().manual_seed(seed))
         for seed, length in (
-            (_SEED, _MARK_LENGTH),
+            (_MARK_SEED, _MARK_LENGTH),
             (crc32(name.encode()), torch.Size(shape).numel() - _MARK_LENGTH),
         )
     ]

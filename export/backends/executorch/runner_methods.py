@@ -5,7 +5,7 @@ from typing import Any
 from tinyaya.export.backends.base import TracedModel
 from tinyaya.export.options import Limits
 from tinyaya.export.source.tokenizer import Tokenizer
-from tinyaya.runtime.engines.pte import ROWS_METHOD
+from tinyaya.runtime.engines.interface import ROWS_METHOD
 
 LOGIT_ROWS = 8  # tokens of a step, at most, that tells of all of them
 

@@ -14,10 +14,6 @@ import torch
 
 from tinyaya.export.backends.base import FOOTPRINTS, Program, Traceable, TracedModel
 from tinyaya.export.backends.onnx.decoder import (
-    _ALIGNMENT,
-    _FOLDED_VALUES,
-    _PAGE_BYTES,
-    _SMALL_BYTES,
     DATA_FILE,
     GENAI_FILE,
     PREAMBLE_FILE,
@@ -36,8 +32,21 @@ from tinyaya.quantize.groupwise import QuantizedWeight
 from tinyaya.quantize.precision import Precision
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime import Session, open_bundle
+from tinyaya.runtime.engines.interface import (
+    IDS_INPUT,
+    LOGITS_OUTPUT,
+    MASK_INPUT,
+    ONNX_CACHE_PARTS,
+    past_name,
+    present_name,
+)
 from tinyaya.runtime.engines.onnx import OnnxEngine
 from tinyaya.runtime.session import prefill_evenly
+
+_PAGE_BYTES = 4096  # larger weights begin with one in the data file, so that they can be mapped
+_SMALL_ALIGNMENT = 64  # of smaller ones
+_MAX_FOLDED_VALUES = 64  # of constants that are folded at export
+_MIN_DATA_BYTES = 1024  # smaller constants stay inside the graph
 
 
 class OnnxBackend:
@@ -56,7 +65,7 @@ class OnnxBackend:
                 dtype=torch.int8 if scales else torch.float32,
             )
             for layer, scales in zip(model.config.layers, model.cache_scales, strict=True)
-            for _ in ("key", "value")
+            for _ in ONNX_CACHE_PARTS
         ]
         dynamic = torch.export.Dim.DYNAMIC
         return Traceable(
@@ -76,17 +85,13 @@ class OnnxBackend:
     def lower(self, traced: TracedModel, tokenizer: Tokenizer) -> Program:
         """See `Backend`."""
         layers = range(len(traced.config.layers))
-        caches = [f"{index}.{part}" for index in layers for part in ("key", "value")]
+        caches = [(layer, part) for layer in layers for part in ONNX_CACHE_PARTS]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations inside torch and onnxscript
             program = torch.onnx.export(
                 traced.exported,
-                input_names=[
-                    "input_ids",
-                    "attention_mask",
-                    *(f"past_key_values.{cache}" for cache in caches),
-                ],
-                output_names=["logits", *(f"present.{cache}" for cache in caches)],
+                input_names=[IDS_INPUT, MASK_INPUT, *(past_name(*cache) for cache in caches)],
+                output_names=[LOGITS_OUTPUT, *(present_name(*cache) for cache in caches)],
                 dynamo=True,
                 optimize=False,
                 verbose=False,
@@ -94,7 +99,7 @@ class OnnxBackend:
         if program is None:
             raise AssertionError("torch.onnx.export returned no program")
         # Scales stay as they are stored: ONNX Runtime folds them.
-        onnxscript.optimizer.optimize_ir(program.model, input_size_limit=_FOLDED_VALUES)
+        onnxscript.optimizer.optimize_ir(program.model, input_size_limit=_MAX_FOLDED_VALUES)
         _forget_origins(program.model)
         let_rows_be_chosen(program.model)
         genai = genai_config(traced, tokenizer, PROGRAM_FILE)
@@ -136,13 +141,13 @@ def _save(model: onnx_ir.Model, folder: Path) -> None:
     with (folder / DATA_FILE).open("wb") as file:
         for value in model.graph.initializers.values():
             tensor = value.const_value
-            if tensor is None or tensor.nbytes < _SMALL_BYTES:
+            if tensor is None or tensor.nbytes < _MIN_DATA_BYTES:
                 continue
             array = tensor.numpy()
             alive.append(array)  # else another array could get its address
             key = (array.__array_interface__["data"][0], tensor.nbytes)
             if key not in places:
-                alignment = _PAGE_BYTES if tensor.nbytes > _PAGE_BYTES else _ALIGNMENT
+                alignment = _PAGE_BYTES if tensor.nbytes > _PAGE_BYTES else _SMALL_ALIGNMENT
                 file.write(b"\0" * (-file.tell() % alignment))
                 places[key] = file.tell()
                 flat = np.ascontiguousarray(array).reshape(-1)

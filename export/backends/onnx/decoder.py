@@ -28,18 +28,14 @@ from tinyaya.quantize.quantizer import QuantizedModel, Weight
 
 PROGRAM_FILE, DATA_FILE, GENAI_FILE = "model.onnx", "model.onnx.data", "genai_config.json"
 PREAMBLE_FILE = "preamble.npy"
-_PAGE_BYTES = 4096  # larger weights begin with one in the data file, so that they can be mapped
-_ALIGNMENT = 64  # of smaller ones
-_FOLDED_VALUES = 64  # of constants that are folded at export
-_SMALL_BYTES = 1024  # smaller constants stay inside the graph
-_LARGEST_BLOCK = 128
+_MAX_BLOCK = 128
 _INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
 _SCALES_INPUT = 12  # k_scale and v_scale of GroupQueryAttention, after optional ones
 
 
 def block_size(group_size: int) -> int:
     """Block that stores a group: whole rows are cut, since blocks are powers of two up to 128."""
-    return math.gcd(group_size, _LARGEST_BLOCK)
+    return math.gcd(group_size, _MAX_BLOCK)
 
 
 @dataclass(frozen=True)

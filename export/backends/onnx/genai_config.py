@@ -7,6 +7,13 @@ from tinyaya.export.decoder.cache import is_ring
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.options import Limits
 from tinyaya.export.source.tokenizer import Tokenizer
+from tinyaya.runtime.engines.interface import (
+    IDS_INPUT,
+    LOGITS_OUTPUT,
+    MASK_INPUT,
+    past_name,
+    present_name,
+)
 
 
 def genai_config(traced: TracedModel, tokenizer: Tokenizer, program: str) -> dict[str, Any]:
@@ -48,15 +55,15 @@ def _decoder(config: DecoderConfig, limits: Limits, program: str) -> dict[str, A
         "num_key_value_heads": attention.kv_heads,
         "num_hidden_layers": len(config.layers),
         "inputs": {
-            "input_ids": "input_ids",
-            "attention_mask": "attention_mask",
-            "past_key_names": "past_key_values.%d.key",
-            "past_value_names": "past_key_values.%d.value",
+            "input_ids": IDS_INPUT,
+            "attention_mask": MASK_INPUT,
+            "past_key_names": past_name("%d", "key"),
+            "past_value_names": past_name("%d", "value"),
         },
         "outputs": {
-            "logits": "logits",
-            "present_key_names": "present.%d.key",
-            "present_value_names": "present.%d.value",
+            "logits": LOGITS_OUTPUT,
+            "present_key_names": present_name("%d", "key"),
+            "present_value_names": present_name("%d", "value"),
         },
     }
     rings = [i for i, layer in enumerate(config.layers) if is_ring(layer, limits)]

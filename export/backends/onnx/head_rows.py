@@ -7,7 +7,7 @@ guessed tokens need the logits after each of them.
 import numpy as np
 import onnx_ir
 
-from tinyaya.runtime.engines.onnx import ROWS_INPUT
+from tinyaya.runtime.engines.interface import ROWS_INPUT
 
 
 def let_rows_be_chosen(model: onnx_ir.Model) -> None:

@@ -1,10 +1,11 @@
-# make demo: export the small model to both engines and let it speak. make test: every check. make android: the app. make arm: bundles on emulated boards.
+# make demo: export the small model to both engines and let it speak. make test: all of Python's proofs. make android: the app.
+# make arm: bundles on emulated boards. make thorough: what takes too long for every change. .ci/run: what every change has to pass.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check dist android native arm clean
+.PHONY: demo test check dist android native arm thorough clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinyaya-export demo
@@ -26,9 +27,15 @@ dist: $(VENV)/installed
 android: $(VENV)/installed
 	PYTHON=$(abspath $(BIN))/python android_demo/ci/build.sh
 
-# Under qemu, on a machine with Debian's packages; `tests/arm/ci.sh --quick` is the part that CI runs, --thorough continues 40 prompts by 100 tokens.
+# Under qemu, on a machine with Debian's packages; `tests/arm/ci.sh --quick` is the part that CI runs.
 arm: $(VENV)/installed
 	PYTHON=$(abspath $(BIN))/python tests/arm/ci.sh
+
+# Kills at random moments, everything twice, 40 prompts by 100 tokens on each board, the app's tests on what comes back from dex.
+thorough: $(VENV)/installed
+	$(BIN)/python -m pytest -m thorough
+	PYTHON=$(abspath $(BIN))/python tests/arm/ci.sh --thorough
+	PYTHON=$(abspath $(BIN))/python android_demo/ci/build.sh fetch compile run dex
 
 # ExecuTorch's programs without torch; needs g++. Other machines: python -m tinyaya.runtime.native.build -h
 native: $(VENV)/installed

@@ -2,7 +2,8 @@
 PACKAGE=org.tinyaya.demo
 SOURCES=$APP/src/main
 TEST_LIBRARIES=/usr/share/java/junit4.jar:/usr/share/java/hamcrest-core.jar:$KOTLIN_LIBRARY:$KOTLIN/lib/kotlin-test.jar:$KOTLIN/lib/kotlin-test-junit.jar
-# These programs end before what the second compiler of the JVM and its many-threaded collector do pays.
+# These programs end before the work of the JVM's second compiler and many-threaded collector pays. Tests run as on any
+# JVM: what is nested deepest must fit into their stack.
 SHORT="-Xmx1500m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 kotlin() { JAVA_OPTS=$SHORT bash "$KOTLIN/bin/kotlinc" "$@"; }
 # shellcheck disable=SC2086
@@ -33,13 +34,10 @@ take_bundles() {
   stage "android: bundles, and what Python says of them"
   mkdir -p "$BUILD/bundles"
   cd "$REPOSITORY"
-  local names="android-fp32 android-int4 android-trimmed" folder name
-  # shellcheck disable=SC2086
-  "$PYTHON" -m tests.store $names >"$BUILD/bundles.txt"
-  while read -r folder; do
-    name=$(basename "${folder%@*}")
-    ln -sfn "$folder" "$BUILD/bundles/${name#android-}"
-  done <"$BUILD/bundles.txt"
+  local names=(fp32 int4 trimmed) folders index
+  "$PYTHON" -m tests.store "${names[@]/#/android-}" >"$BUILD/bundles.txt" 2>"$BUILD/export.log" || { cat "$BUILD/export.log"; return 1; }
+  mapfile -t folders <"$BUILD/bundles.txt"
+  for index in "${!names[@]}"; do ln -sfn "${folders[index]}" "$BUILD/bundles/${names[index]}"; done
   "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth"
   PYTHONPATH=$ORT_PYTHON "$PYTHON" "$CI/truth.py" "$BUILD/bundles" tests/assets/udhr "$BUILD/truth" greedy_same_release.json
 }
@@ -68,7 +66,7 @@ run_tests() { # where the app's classes are
   local classes
   classes=$(cd "$BUILD/tests" && find . -name '*Test.class' | sed 's#^\./##; s#/#.#g; s#\.class$##' | sort)
   # shellcheck disable=SC2086
-  LD_LIBRARY_PATH=$BUILD/native LD_PRELOAD=$BUILD/native/libnnapi.so java -Xmx1g -Xss1m -XX:ErrorFile="$BUILD/crash.log" -Donnxruntime.native.path="$BUILD/native" \
+  LD_LIBRARY_PATH=$BUILD/native LD_PRELOAD=$BUILD/native/libnnapi.so command java -Xmx1g -Xss1m -XX:ErrorFile="$BUILD/crash.log" -Donnxruntime.native.path="$BUILD/native" \
     -Dbundles="$BUILD/bundles" -Dtruth="$BUILD/truth" -Dtexts="$REPOSITORY/tests/assets/udhr" -Dsources="$SOURCES" \
     -cp "$BUILD/tests:$1:$SOURCES/resources:$TEST_LIBRARIES:$ORT_CLASSES:$EXECUTORCH_CLASSES:$ANDROID" \
     org.junit.runner.JUnitCore $classes | grep -v '^\.*$' | grep -vE '^\s+at (org.junit|java.base|jdk)'

@@ -1,4 +1,4 @@
-"""Folders as people have them: each form is read as the plain one, and its ids are transformers'."""
+"""Folders as people have them: each is read as the plain one, and its ids are transformers'."""
 
 import json
 from pathlib import Path

@@ -5,13 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check dist android native arm thorough clean
+.PHONY: demo test parallel serial check dist android native arm thorough clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinyaya-export demo
 
-test: check
-	$(BIN)/python -m pytest
+test: check parallel serial
+
+# A worker a core, each of one thread; then alone what measures time, serves or kills processes.
+parallel: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not serial and not thorough" --numprocesses auto --dist loadgroup
+
+serial: $(VENV)/installed
+	$(BIN)/python -m pytest -m "serial and not thorough"
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Exports a checkpoint to bundles, on one screen; all backends share one quantized model."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,9 +17,10 @@ from tinyaya.export.bundle.tokenizer_proof import Golden, golden_tokens, prove_t
 from tinyaya.export.bundle.write import (
     BundleContent,
     write_draft,
-    write_files,
     write_json,
     write_manifest,
+    write_reports,
+    write_tokenizer,
 )
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.config import DecoderConfig
@@ -29,7 +30,7 @@ from tinyaya.export.plan.estimate import check_resources
 from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
-from tinyaya.export.source.checkpoint import open_checkpoint
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.export.system.allocator import map_large_blocks, rare_collections
 from tinyaya.export.system.out_of_memory import memory_explained
 from tinyaya.export.vocabulary.choose import trimmed
@@ -79,14 +80,21 @@ def export_bundle(
     needed_bytes = check_resources(export, list(backends.values()), target)
     parities: dict[str, Parity | None] = {}
     with memory_explained(named, options, needed_bytes), rare_collections(), ExitStack() as stack:
-        prepared = _prepare(export, named)
+        for note in export.checkpoint.tokenizer.notes:
+            named.note(note)
         folders = {  # all bundles are proved before the first is published
             name: stack.enter_context(staged(path, force=options.force))
             for name, path in targets.items()
         }
+        golden = golden_tokens(export.checkpoint.folder / "tokenizer.json")
+        clients = {}
+        for name, folder in folders.items():  # before hours of work for what nobody could read
+            with writes_explained(folder, targets[name]):
+                clients[name] = _prove_tokenizer(folder, export.checkpoint, golden, name)
+        prepared = _prepare(export, golden, named)
         for name, backend in backends.items():
             with writes_explained(folders[name], targets[name]):
-                parities[name] = _write(folders[name], prepared, backend, named)
+                parities[name] = _write(folders[name], prepared, backend, clients[name], named)
     return [
         ExportedBundle(
             backend=name, path=targets[name], parity=parities[name], model=prepared.model
@@ -101,11 +109,18 @@ def _targets(target: Path, backend: str) -> dict[str, Path]:
     return {backend: target}
 
 
-def _prepare(export: ResolvedExport, progress: Progress) -> _Prepared:
+def _prove_tokenizer(
+    folder: Path, checkpoint: Checkpoint, golden: Golden, engine: str
+) -> Mapping[str, str]:
+    write_tokenizer(folder, checkpoint.tokenizer, engine)
+    with TemporaryDirectory(dir=folder.parent) as scratch:
+        return prove_tokenizer(golden, folder, Path(scratch), engine)
+
+
+def _prepare(export: ResolvedExport, golden: Golden, progress: Progress) -> _Prepared:
     """All that is read of the checkpoint, which must not change until then."""
     checkpoint = export.checkpoint
     checkpoint.check_unchanged()
-    golden = golden_tokens(checkpoint.folder / "tokenizer.json")
     bos, window = checkpoint.tokenizer.bos, checkpoint.config.window
     probe = probe_ids(golden, bos, export.limits, window, checkpoint.languages)
     float_NV = None
@@ -118,7 +133,11 @@ def _prepare(export: ResolvedExport, progress: Progress) -> _Prepared:
 
 
 def _write(
-    folder: Path, prepared: _Prepared, backend: Backend, progress: Progress
+    folder: Path,
+    prepared: _Prepared,
+    backend: Backend,
+    clients: Mapping[str, str],
+    progress: Progress,
 ) -> Parity | None:
     """Make and prove one bundle in its staging folder."""
     export = prepared.export
@@ -132,9 +151,7 @@ def _write(
         trim=export.checkpoint.trim,
         calibrated_for=export.calibration.languages if export.recipe.calibrated else (),
     )
-    write_files(folder, content)
-    with TemporaryDirectory(dir=folder.parent) as scratch:
-        clients = prove_tokenizer(prepared.golden, folder, Path(scratch))
+    write_reports(folder, content)
     content = ship_preamble(folder, content, backend, export.preamble)
     parity = None
     if prepared.float_NV is not None:

@@ -1,5 +1,10 @@
 """Turns a bundle into tokens: open it, feed a session, generate. Engines load when first needed."""
 
+import os
+
+# onnxruntime's Linux builds write a device id and send events; they ask this when they are loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 from tinyaya.runtime.bundle import Bundle, open_bundle
 from tinyaya.runtime.chat import Chat
 from tinyaya.runtime.constraint import CONSTRAINT_KINDS, Constraint, Grammars

@@ -3,12 +3,16 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinyaya.runtime.errors import ChatTemplateError
 from tinyaya.runtime.tokenizer import Tokenizer
 
 _CUT_MARK = "\ufdd0cut\ufdd0"  # noncharacters, which no text holds
+
+if TYPE_CHECKING:
+    from jinja2.ext import Extension
+    from jinja2.parser import Parser
 
 Message = Mapping[str, Any]
 
@@ -24,7 +28,9 @@ class ChatTemplate:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.loopcontrols", _generation_tag()],
         )
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise_exception
@@ -54,6 +60,22 @@ class ChatTemplate:
             )
         except Exception as error:  # a template can raise anything
             raise ChatTemplateError(f"the chat template refuses the messages: {error}") from error
+
+
+def _generation_tag() -> "type[Extension]":
+    """The block `{% generation %}`, by which trainers find answers; it writes what is in it."""
+    from jinja2.ext import Extension
+    from jinja2.nodes import Node, Scope
+
+    class Generation(Extension):
+        tags = {"generation"}  # noqa: RUF012  as jinja2 has it
+
+        def parse(self, parser: "Parser") -> Node:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return Scope(body, lineno=line)
+
+    return Generation
 
 
 def _token_text(token: Any) -> str:

@@ -2,9 +2,12 @@
 
 A place is a stage of its progress, or an audit event of Python with a part of its arguments:
 Place("stage", "onnx: lower"), Place("os.rename", ".partial-").
+
+Usage: python -m tests.failpoints EVENT NAME MODULE [ARGUMENT ...]
 """
 
 import os
+import runpy
 import signal
 import sys
 from collections.abc import Callable
@@ -50,3 +53,9 @@ def fork_that_dies_at(place: Place, work: Callable[[], object]) -> bool:
             os._exit(1)
     _, status = os.waitpid(process, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+if __name__ == "__main__":
+    die_at(Place(*sys.argv[1:3]))
+    sys.argv = sys.argv[3:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

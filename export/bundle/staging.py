@@ -54,6 +54,7 @@ def writes_explained(staging: Path, target: Path) -> Iterator[None]:
 
 def check_target(target: Path, *, force: bool) -> None:
     """Raise TargetError unless a bundle may be put at `target`."""
+    _check_place(target)
     if not target.exists():
         return
     if not force:
@@ -62,6 +63,24 @@ def check_target(target: Path, *, force: bool) -> None:
         raise TargetError(f"{target} is a folder that is no bundle; it is not replaced")
     if not target.is_dir():
         raise TargetError(f"{target} is a file; choose another --out")
+
+
+def _check_place(target: Path) -> None:
+    """What would fail only after all the work."""
+    if target.is_symlink():
+        raise TargetError(
+            f"{target} is a link to {target.readlink()}; name that place itself, or choose "
+            "another --out"
+        )
+    above = next(path for path in target.absolute().parents if path.exists())
+    if not above.is_dir():
+        raise TargetError(
+            f"{above} is a file, so {target} cannot be below it; choose another --out"
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise TargetError(f"{above} cannot be written to; choose another --out")
+    if target.resolve() == Path.cwd():
+        raise TargetError(f"{target} is the current folder; name a folder in it, as --out aya")
 
 
 def _clear_leftovers(target: Path) -> None:

@@ -47,14 +47,17 @@ class BundleContent:
     calibrated_for: Sequence[str] = ()
 
 
-def write_files(folder: Path, content: BundleContent) -> None:
-    """Write every file but the program, which is there, and the manifest."""
-    tokenizer = content.tokenizer
-    write_json(folder / "tokenizer.json", tokenizer.definition)
+def write_tokenizer(folder: Path, tokenizer: Tokenizer, engine: str) -> None:
+    """Write what the clients of `engine` read of a tokenizer."""
+    write_json(folder / "tokenizer.json", tokenizer.definition_for(engine))
     template = {"chat_template": tokenizer.chat_template} if tokenizer.chat_template else {}
     write_json(folder / "tokenizer_config.json", {**tokenizer.config, **template})
     if tokenizer.chat_template:
         (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
+
+
+def write_reports(folder: Path, content: BundleContent) -> None:
+    """Write the golden texts, and what quantization did to the weights."""
     write_json(folder / GOLDEN_FILE, content.golden)
     report = {role.value: asdict(row) for role, row in content.model.report.items()}
     write_json(folder / REPORT_FILE, {"weights": report})

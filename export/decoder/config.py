@@ -73,7 +73,7 @@ _REQUIRED_VALUES: Mapping[str, tuple[object, ...]] = {
     "position_embedding_type": ("rope_gptj",),
     "order_of_interleaved_layers": ("local_attn_first",),
     "rotary_pct": (1.0,),
-    "rope_scaling": (None,),
+    "rope_scaling": (None, {"type": "default"}, {"rope_type": "default"}),
     "quantization_config": (None,),
 }
 # Of Cohere there is none: it is another in every second version of transformers.

@@ -12,9 +12,16 @@ from typing import Any
 from torch import Tensor
 
 from tinyaya.export.decoder.config import DecoderConfig, parse_config
-from tinyaya.export.decoder.model import tensor_shapes
+from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
 from tinyaya.export.errors import CheckpointError, TensorError
-from tinyaya.export.source.tokenizer import Tokenizer, open_tokenizer
+from tinyaya.export.source.tokenizer import (
+    ADDED_TOKENS_FILE,
+    TEMPLATE_FILES,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    Tokenizer,
+    open_tokenizer,
+)
 from tinyaya.export.source.weights import (
     FLOAT_KINDS,
     FileState,
@@ -27,9 +34,18 @@ from tinyaya.quantize.roles import LayerKind
 
 _INDEX_FILE, _WEIGHTS_FILE = "model.safetensors.index.json", "model.safetensors"
 _SIDE_FILES = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-    "chat_template.jinja", _INDEX_FILE,
+    "config.json", "generation_config.json", TOKENIZER_FILE, TOKENIZER_CONFIG_FILE,
+    ADDED_TOKENS_FILE, *TEMPLATE_FILES, _INDEX_FILE,
 )  # fmt: skip
+# What tools put before the names of a text model's tensors.
+_PREFIXES = ("_orig_mod.", "model.language_model.", "language_model.")
+# Endings of names by which quantizers store weights, and what they are called.
+_QUANTIZED_ENDINGS = {
+    ".qweight": "GPTQ or AWQ", ".qzeros": "GPTQ or AWQ", ".g_idx": "GPTQ",
+    ".weight_packed": "compressed-tensors", ".weight_scale": "compressed-tensors",
+    ".absmax": "bitsandbytes", ".SCB": "bitsandbytes",
+}  # fmt: skip
+_COMPUTED_ENDING = ".inv_freq"  # of RoPE, which old versions of transformers stored
 _PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -100,6 +116,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """Open `folder`; raises CheckpointError (see `errors`) with what is wrong with it."""
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; expected a Hugging Face checkpoint")
+    _refuse_adapters(folder)
     states = {path: FileState.of(path.stat()) for path in folder.iterdir() if path.is_file()}
     raw = read_json(folder / "config.json")
     config = parse_config(raw)
@@ -109,7 +126,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         read_json(folder / "generation_config.json", required=False),
         read_json(folder / "tokenizer_config.json", required=False),
     )
-    tensors = _locate(folder, states)
+    tensors = _plainly_named(_locate(folder, states))
     shapes = tensor_shapes(config)
     _match(tensors, shapes)
     used = {folder / name for name in _SIDE_FILES} | {row.path for row in tensors.values()}
@@ -121,6 +138,16 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         shapes=shapes,
         states={path: state for path, state in states.items() if path in used},
     )
+
+
+def _refuse_adapters(folder: Path) -> None:
+    adapter = folder / "adapter_config.json"
+    if adapter.exists() and not (folder / "config.json").exists():
+        base = read_json(adapter).get("base_model_name_or_path")
+        raise CheckpointError(
+            f"{folder} is an adapter of {base}, no whole model; merge it into that model first "
+            "(peft: merge_and_unload)"
+        )
 
 
 def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
@@ -194,12 +221,28 @@ def _tensors(path: Path, states: Mapping[Path, FileState]) -> Mapping[str, Store
     return stored_tensors(path, states[path])
 
 
+def _plainly_named(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Tensors by the names that transformers gives a text model alone."""
+    plain: dict[str, StoredTensor] = {}
+    for name, tensor in tensors.items():
+        short = name
+        for prefix in _PREFIXES:
+            short = short.removeprefix(prefix)
+        if short != name and not short.startswith(("model.", f"{HEAD}.")):
+            short = f"model.{short}"
+        if short in plain:
+            raise TensorError(f"{tensor.path}: {name} and {plain[short].name} are both {short}")
+        plain[short] = tensor
+    return plain
+
+
 def _match(tensors: dict[str, StoredTensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse missing, surplus and misshapen tensors; drop biases that are zero."""
+    _refuse_quantized(tensors)
     if missing := sorted(shapes.keys() - tensors.keys()):
         raise TensorError(f"{_some(missing)} missing from the checkpoint; download it again")
     for name in sorted(tensors.keys() - shapes.keys()):
-        _check_surplus(tensors.pop(name))
+        _check_surplus(name, tensors.pop(name), tensors)
     for name, shape in shapes.items():
         found = tensors[name]
         if found.shape != shape:
@@ -214,10 +257,30 @@ def _match(tensors: dict[str, StoredTensor], shapes: Mapping[str, tuple[int, ...
             )
 
 
-def _check_surplus(tensor: StoredTensor) -> None:
-    if not tensor.name.endswith(".bias"):
+def _refuse_quantized(tensors: Mapping[str, StoredTensor]) -> None:
+    for name, tensor in tensors.items():
+        for ending, kind in _QUANTIZED_ENDINGS.items():
+            if name.endswith(ending):
+                raise TensorError(
+                    f"{tensor.path}: {name} is of weights that are quantized already ({kind}); "
+                    "take the checkpoint in bfloat16 that it was made from"
+                )
+
+
+def _check_surplus(name: str, tensor: StoredTensor, tensors: Mapping[str, StoredTensor]) -> None:
+    """Refuse what is another computation: not a copy of the tied table, nor what is computed."""
+    if name.endswith(_COMPUTED_ENDING):
+        return
+    if name == f"{HEAD}.weight":
+        if tensor.equals(tensors[f"{EMBEDDING}.weight"]):
+            return
         raise TensorError(
-            f"{tensor.path}: surplus tensor {tensor.name}, which the architecture does not use; "
+            f"{tensor.path}: {name} differs from the embedding, but config.json says "
+            "tie_word_embeddings; config.json and weights belong to different models"
+        )
+    if not name.endswith(".bias"):
+        raise TensorError(
+            f"{tensor.path}: surplus tensor {name}, which the architecture does not use; "
             "this is not a plain Cohere2 checkpoint"
         )
     if not tensor.is_zero():

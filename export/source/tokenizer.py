@@ -1,35 +1,44 @@
-"""Brings a checkpoint's tokenizer into the form that every client reads the same way.
+"""Reads a checkpoint's tokenizer files into the one form that every client reads the same way.
 
 Tiny Aya's tokenizer splits text twice, digits first. ExecuTorch's and onnxruntime-genai's own
 tokenizers get two splits wrong without a warning; one merged split is exact in all of them.
 """
 
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from tinyaya.export.errors import TokenizerError
+from tinyaya.runtime.manifest import sampling_problem
 
-TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 Encode = Callable[[str], list[int]]
 
-_DIGITS_PATTERN = r"\d{1,3}(?=(?:\d{3})*\b)"
+_DIGITS = r"\d{1,3}(?=(?:\d{3})*\b)"
 # Tokens that end an answer although a generation_config may not list them.
-_TURN_END_TOKENS = ("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>")
+_TURN_ENDS = ("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>")
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token")  # bytes leave nothing unknown
+# The class that transformers and onnxruntime-genai both read; what a checkpoint names, such as
+# CohereTokenizerFast, the latter refuses.
+_CLIENTS_CLASS = "PreTrainedTokenizerFast"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizer:
     """What a bundle needs of a tokenizer.
 
-    definition: `tokenizer.json` in merged form. unused: half-open ranges of table rows that no
-    token has, never to be sampled. sampling: the checkpoint's defaults.
+    definition: `tokenizer.json` in merged form. config: `tokenizer_config.json` for clients.
+    unused: half-open ranges of table rows that no token has, never to be sampled. sampling: the
+    checkpoint's defaults. notes: what was left out, for the user to know.
     """
 
     definition: Mapping[str, Any] = field(repr=False)
@@ -40,6 +49,18 @@ class Tokenizer:
     stop: tuple[int, ...]
     unused: tuple[tuple[int, int], ...]
     sampling: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+    def definition_for(self, engine: str) -> Mapping[str, Any]:
+        """`tokenizer.json` for the clients of `engine`.
+
+        ExecuTorch's own tokenizer drops accents where it is told to normalize to NFC, so a .pte
+        goes without: texts that are not in that form, which hardly any is, get other ids there.
+        """
+        normalizer = self.definition.get("normalizer")
+        if engine == "executorch" and normalizer == {"type": "NFC"}:
+            return {**self.definition, "normalizer": None}
+        return self.definition
 
 
 def open_tokenizer(
@@ -50,73 +71,167 @@ def open_tokenizer(
     config, generation, files: the parsed config.json, generation_config.json and
     tokenizer_config.json. Raises TokenizerError for a tokenizer that is absent or of another kind.
     """
-    definition = _read_definition(folder / "tokenizer.json")
-    ids = {**definition["model"]["vocab"], **_added(definition)}
+    definition = read_definition(folder)
+    ids = _all_ids(folder, definition)
     vocab_size = config["vocab_size"]
     if max(ids.values()) >= vocab_size:
         raise TokenizerError(
             f"{folder}: tokenizer.json has id {max(ids.values())}, but the vocabulary table has "
             f"only {vocab_size} rows; the files belong to different models"
         )
-    stop = {*_ids(generation.get("eos_token_id")), *_ids(config.get("eos_token_id"))}
-    ends = (*_TURN_END_TOKENS, _text(files.get("eos_token")))
-    stop |= {ids[token] for token in ends if token in ids}
+    named = [*_ids(generation.get("eos_token_id")), *_ids(config.get("eos_token_id"))]
+    named += [ids[token] for token in (*_TURN_ENDS, _text(files.get("eos_token"))) if token in ids]
+    stop, pad = _in_table(named, vocab_size), _ids(config.get("pad_token_id"))
     bos = _ids(config.get("bos_token_id")) or _ids(ids.get(_text(files.get("bos_token"))))
-    if not bos or not stop:
-        raise TokenizerError(f"{folder}: no bos_token_id or eos_token_id in config.json")
+    if not _in_table(bos, vocab_size) or not stop:
+        raise TokenizerError(
+            f"{folder}: bos_token_id is {bos or None}, eos_token_id {named or None}; expected ids "
+            f"from 0 to {vocab_size - 1} in config.json"
+        )
+    outside = sorted({*named, *pad} - {*_in_table([*named, *pad], vocab_size)})
     return Tokenizer(
         definition=_merged(definition),
-        config=files,
+        config=_clients_config(files),
         chat_template=_chat_template(folder, files),
         bos=bos[0],
-        pad=next(iter(_ids(config.get("pad_token_id"))), 0),
-        stop=tuple(sorted(stop)),
+        pad=next(iter(_in_table(pad, vocab_size)), 0),
+        stop=tuple(sorted(set(stop))),
         unused=_gaps(set(ids.values()), vocab_size),
         sampling=_sampling(generation),
+        notes=tuple(
+            f"stop or pad id {id_} is left out: the vocabulary has {vocab_size} rows"
+            for id_ in outside
+        ),
     )
 
 
-def _read_definition(path: Path) -> dict[str, Any]:
+def read_definition(folder: Path) -> dict[str, Any]:
+    """The folder's `tokenizer.json` with the tokens that only its other files add.
+
+    Truncation and padding, which tools leave there, are no part of a tokenizer.
+    """
+    path = folder / TOKENIZER_FILE
     if not path.exists():
-        raise TokenizerError(
-            f"{path.parent} has no tokenizer.json; download it with the checkpoint"
-        )
-    try:
-        definition = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TokenizerError(f"{path}: cannot read: {error}") from error
-    model = definition.get("model") if isinstance(definition, dict) else None
+        raise TokenizerError(f"{folder} has no tokenizer.json; download it with the checkpoint")
+    definition = _read_object(path)
+    model = definition.get("model")
     if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("vocab"):
         raise TokenizerError(f"{path}: expected a byte-level BPE tokenizer of Hugging Face's form")
-    read: dict[str, Any] = definition
-    return read
+    added = _rows(path, "added_tokens", definition.get("added_tokens"))
+    known = {row.get("content") for row in added} | model["vocab"].keys()
+    more = [row for row in _added_elsewhere(folder) if row["content"] not in known]
+    return {**definition, "added_tokens": added + more, "truncation": None, "padding": None}
 
 
-def _added(definition: Mapping[str, Any]) -> dict[str, int]:
-    return {token["content"]: token["id"] for token in definition.get("added_tokens") or ()}
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TokenizerError(f"{path}: cannot read: {error}; download it again") from error
+    if not isinstance(value, dict):
+        raise TokenizerError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _rows(path: Path, key: str, value: Any) -> list[dict[str, Any]]:
+    """Objects of a list that may be absent."""
+    rows = value or []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise TokenizerError(f"{path}: {key} is {str(value)[:60]}; expected a list of objects")
+    return rows
+
+
+def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
+    """Rows of tokens that tokenizer_config.json or added_tokens.json add, by id."""
+    found: dict[int, dict[str, Any]] = {}
+    for name, read in (
+        (ADDED_TOKENS_FILE, lambda raw: {id_: {"content": text} for text, id_ in raw.items()}),
+        (TOKENIZER_CONFIG_FILE, lambda raw: dict(raw.get("added_tokens_decoder") or {})),
+    ):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            found |= {int(id_): row for id_, row in read(_read_object(path)).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise TokenizerError(f"{path}: added tokens cannot be read: {error}") from error
+    flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    for id_, row in sorted(found.items()):
+        if not isinstance(row, dict) or not isinstance(row.get("content"), str):
+            raise TokenizerError(f"{folder}: the added token {id_} is {row!r}; expected its text")
+        yield {"id": id_, "content": row["content"]} | {key: bool(row.get(key)) for key in flags}
+
+
+def _all_ids(folder: Path, definition: Mapping[str, Any]) -> dict[str, int]:
+    """Token -> id; raises TokenizerError where the library reads other ids than are written."""
+    added = {row.get("content"): row.get("id") for row in definition["added_tokens"]}
+    ids: dict[str, int] = {**definition["model"]["vocab"], **added}
+    path = folder / TOKENIZER_FILE
+    if strange := [token for token, id_ in ids.items() if not isinstance(id_, int)]:
+        raise TokenizerError(f"{path}: the id of {strange[0]!r} is no whole number")
+    twice = [id_ for id_, count in Counter(ids.values()).items() if count > 1]
+    if twice:
+        both = " and ".join(repr(token) for token, id_ in ids.items() if id_ == twice[0])
+        raise TokenizerError(f"{path}: {both} have one id, {twice[0]}; expected one token an id")
+    read = _library(path, definition).get_vocab(with_added_tokens=True)
+    if wrong := [token for token, id_ in ids.items() if read.get(token) != id_]:
+        raise TokenizerError(
+            f"{path}: {wrong[0]!r} is written as id {ids[wrong[0]]}, which Hugging Face's library "
+            f"reads as {read.get(wrong[0])}; the ids of added tokens must follow those before them"
+        )
+    return ids
 
 
 def _ids(value: object) -> list[int]:
     """Ids from a config value that may be absent, one id or a list."""
     values = value if isinstance(value, list) else [value]
-    return [item for item in values if isinstance(item, int)]
+    return [item for item in values if isinstance(item, int) and not isinstance(item, bool)]
+
+
+def _in_table(ids: Sequence[int], rows: int) -> list[int]:
+    return [id_ for id_ in ids if 0 <= id_ < rows]
 
 
 def _text(token: object) -> str:
-    """A special token's text; configs write it as a string or an object."""
-    return str(token.get("content")) if isinstance(token, dict) else str(token)
+    """A special token's text; configs write it as a string or an object, or as null."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else ""
+
+
+def _clients_config(files: Mapping[str, Any]) -> dict[str, Any]:
+    """What clients need of tokenizer_config.json, whichever tool wrote it: no null, no list."""
+    special = {key: _text(files.get(key)) for key in _SPECIAL_TOKENS}
+    return {
+        "tokenizer_class": _CLIENTS_CLASS,
+        **{key: text for key, text in special.items() if text},
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+    }
 
 
 def _chat_template(folder: Path, files: Mapping[str, Any]) -> str | None:
-    path = folder / "chat_template.jinja"
-    if path.exists():
-        return path.read_text(encoding="utf-8")
+    """From a file of its own, or from tokenizer_config.json; raises TokenizerError."""
     template = files.get("chat_template")
+    for path in (folder / name for name in reversed(TEMPLATE_FILES)):
+        if path.suffix == ".json" and path.exists():
+            template = _read_object(path).get("chat_template")
+        elif path.exists():
+            try:
+                template = path.read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                raise TokenizerError(f"{path}: cannot read: {error}; expected UTF-8") from error
     if isinstance(template, list):  # several named templates
-        rows = [row for row in template if isinstance(row, dict)]
-        template = next((row.get("template") for row in rows if row.get("name") == "default"), None)
+        named = {row.get("name"): row.get("template") for row in template if isinstance(row, dict)}
+        if "default" not in named and len(named) != 1:
+            raise TokenizerError(
+                f"{folder}: chat_template has {', '.join(map(str, named)) or 'nothing'}; name the "
+                "one for chats 'default'"
+            )
+        template = named.get("default", *named.values()) if len(named) == 1 else named["default"]
     if not isinstance(template, str | None):
-        raise TokenizerError(f"{folder}: chat_template is {template!r}; expected a jinja template")
+        found = str(template)[:60]
+        raise TokenizerError(f"{folder}: chat_template is {found}; expected a jinja template")
     return template
 
 
@@ -128,15 +243,26 @@ def _gaps(used: set[int], size: int) -> tuple[tuple[int, int], ...]:
 
 def _sampling(generation: Mapping[str, Any]) -> dict[str, float]:
     """Temperature (0: greedy), top-k (0: off) and top-p (1: off), as transformers reads them."""
+    greedy = {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
     if not generation.get("do_sample", False):
-        return {"temperature": 0.0, "top_k": 0, "top_p": 1.0}
-    defaults = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
-    return {key: _number(generation, key, default) for key, default in defaults.items()}
+        return greedy
+    defaults = {"temperature": 1.0, "top_k": 50, "top_p": 1.0}  # transformers' own
+    sampling = {key: _number(generation, key, default) for key, default in defaults.items()}
+    if sampling["temperature"] == 0:
+        return greedy
+    problem = sampling_problem(
+        temperature=sampling["temperature"], top_k=int(sampling["top_k"]), top_p=sampling["top_p"]
+    )
+    if problem:
+        raise TokenizerError(f"generation_config.json: {problem}")
+    return sampling
 
 
 def _number(generation: Mapping[str, Any], key: str, default: float) -> float:
-    value = generation.get(key) or default
-    if not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+    value = generation.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise TokenizerError(f"generation_config.json says {key} = {value!r}; expected a number")
     return type(default)(value)
 
@@ -150,7 +276,7 @@ def _merged(definition: Mapping[str, Any]) -> dict[str, Any]:
     if not _splits_digits_first(steps):
         return dict(definition)
     second = steps[1]["pattern"]["Regex"]
-    split = {**steps[1], "pattern": {"Regex": rf"{_DIGITS_PATTERN}|\s+(?=\d)|{second}"}}
+    split = {**steps[1], "pattern": {"Regex": rf"{_DIGITS}|\s+(?=\d)|{second}"}}
     return {
         **definition,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, *steps[2:]]},
@@ -161,17 +287,20 @@ def _splits_digits_first(steps: Sequence[Mapping[str, Any]]) -> bool:
     splits = [step for step in steps[:2] if step.get("type") == "Split"]
     return (
         len(splits) == 2
-        and splits[0]["pattern"] == {"Regex": _DIGITS_PATTERN}
-        and "Regex" in splits[1]["pattern"]
-        and all(split["behavior"] == "Isolated" and not split["invert"] for split in splits)
+        and splits[0].get("pattern") == {"Regex": _DIGITS}
+        and "Regex" in (splits[1].get("pattern") or {})
+        and all(split.get("behavior") == "Isolated" and not split.get("invert") for split in splits)
     )
+
+
+def _library(path: Path, definition: Mapping[str, Any]) -> HuggingFaceTokenizer:
+    try:
+        return HuggingFaceTokenizer.from_str(json.dumps(definition, ensure_ascii=False))
+    except Exception as error:  # the library raises no other kind
+        raise TokenizerError(f"{path}: cannot read: {error}; download it again") from error
 
 
 def hugging_face_encoder(folder: Path) -> Encode:
     """Text -> ids, without special tokens, by the folder's `tokenizer.json`."""
-    path = folder / TOKENIZER_FILE
-    try:
-        tokenizer = HuggingFaceTokenizer.from_file(str(path))
-    except Exception as error:  # the library raises no other kind
-        raise TokenizerError(f"{path}: cannot read: {error}; download it again") from error
+    tokenizer = _library(folder / TOKENIZER_FILE, read_definition(folder))
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)

@@ -19,7 +19,12 @@ from torch import Tensor
 from tinyaya.export.errors import ChangedError, CheckpointError, TensorError
 
 _MAX_BLOCK_VALUES = 1 << 22  # read at a time, so that the values as stored take little room
-_FLOAT_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+_FLOAT_DTYPES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
 FLOAT_KINDS = tuple(_FLOAT_DTYPES)
 
 
@@ -81,6 +86,14 @@ class StoredTensor:
         if self.kind not in _FLOAT_DTYPES:
             return False
         return not any(block.any() for block in self._blocks(0, prod(self.shape)))
+
+    def equals(self, other: "StoredTensor") -> bool:
+        """Whether both hold the same floats in one shape."""
+        if self.shape != other.shape or not {self.kind, other.kind} <= _FLOAT_DTYPES.keys():
+            return False
+        count = prod(self.shape)
+        pairs = zip(self._blocks(0, count), other._blocks(0, count), strict=True)
+        return all(torch.equal(mine, theirs) for mine, theirs in pairs)
 
     def _blocks(self, first: int, count: int) -> Iterator[Tensor]:
         """`count` values from the value `first` on, as stored; a block is good until the next."""

@@ -23,7 +23,7 @@ from tinyaya.export.decoder.config import parse_config
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
 from tinyaya.export.errors import TargetError
 from tinyaya.export.source.checkpoint import Checkpoint, Trim, open_checkpoint, read_json
-from tinyaya.export.source.tokenizer import open_tokenizer
+from tinyaya.export.source.tokenizer import TEMPLATE_FILES, open_tokenizer, read_definition
 from tinyaya.export.source.weights import StoredTensor
 from tinyaya.export.vocabulary.bpe import BytePairs
 from tinyaya.runtime import Bundle
@@ -161,16 +161,16 @@ def _spans(rows: Sequence[int]) -> Iterable[list[int]]:
 
 def _write_side_files(whole: Checkpoint, folder: Path, kept: Sequence[int], rows: int) -> None:
     new = {old: row for row, old in enumerate(kept)}
-    tokenizer = BytePairs.of(read_json(whole.folder / "tokenizer.json")).trimmed(kept)
+    tokenizer = BytePairs.of(read_definition(whole.folder)).trimmed(kept)
     files = [read_json(whole.folder / name, required=False) for name in _SIDE_FILES]
     files[0] = _renumbered_config(files[0], new)
     files[2] = {**files[2], "vocab_size": rows}
     for name, value in zip(_SIDE_FILES, files, strict=True):
         _write(folder / name, {key: _ids(key, item, new) for key, item in value.items()})
     _write(folder / "tokenizer.json", tokenizer)
-    template = whole.folder / "chat_template.jinja"
-    if template.exists():
-        shutil.copy(template, folder)
+    for template in (whole.folder / name for name in TEMPLATE_FILES):
+        if template.exists():
+            shutil.copy(template, folder)
 
 
 def _renumbered_config(files: Mapping[str, Any], new: Mapping[int, int]) -> dict[str, Any]:

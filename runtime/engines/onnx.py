@@ -23,6 +23,7 @@ from tinyaya.runtime.engines.mapped_files import release_mapped
 from tinyaya.runtime.errors import OptionError, ProgramError
 from tinyaya.runtime.manifest import Manifest, Preamble
 
+ort.disable_telemetry_events()  # where another package loaded it first
 _LOG_ERRORS_ALONE = 3
 # KleidiAI multiplies int4 on ARM: 2 to 8 % more KL than without, for fewer instructions.
 _SESSION_ENTRIES = {"mlas.disable_kleidiai": "0"}

@@ -24,6 +24,8 @@ from tinyaya.benchmarks.speed.runners import find_prepare
 from tinyaya.runtime import read_manifest
 from tinyaya.runtime.errors import BenchError
 
+pytestmark = pytest.mark.serial
+
 PROMPT, STEPS = Case(n_prompt=512), Case(n_gen=16, n_depth=4000)
 # test::get_fields of llama.cpp's tools/llama-bench/llama-bench.cpp, and what its JSON adds.
 LLAMA_BENCH = [

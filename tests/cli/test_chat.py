@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,8 +15,11 @@ import pytest
 from tinyaya.export.cli.conversation import parse_note, printable
 from tinyaya.runtime import SessionFileError
 
+pytestmark = pytest.mark.serial
+
 ROOT = Path(__file__).parents[2]
-CHAT = [sys.executable, "-m", "tinyaya.export.cli.app", "chat"]
+MODULE = "tinyaya.export.cli.app"
+CHAT = [sys.executable, "-m", MODULE, "chat"]
 PROMPT = "\r\n> "
 
 
@@ -36,8 +38,12 @@ def terminal(bundles: Mapping[str, Path]) -> Iterator[pexpect.spawn]:
     child.close(force=True)
 
 
-def piped(bundle: Path, lines: str, *options: str) -> subprocess.CompletedProcess:
-    command = [*CHAT, str(bundle), "--max-tokens", "20", "--temperature", "0", *options]
+def piped(
+    bundle: Path, lines: str, *options: str, dies_at: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess:
+    module = ["tests.failpoints", *dies_at, MODULE] if dies_at else [MODULE]
+    command = [sys.executable, "-m", *module, "chat", str(bundle)]
+    command += ["--max-tokens", "20", "--temperature", "0", *options]
     return subprocess.run(
         command, input=lines.encode(), capture_output=True, check=False, cwd=ROOT, timeout=120
     )
@@ -159,30 +165,19 @@ def test_a_reader_that_leaves_is_no_error(bundles: Mapping[str, Path]) -> None:
     assert b"Traceback" not in found.stderr, found.stderr
 
 
-def test_a_chat_killed_while_saving_leaves_the_old_file_or_none(
-    bundles: Mapping[str, Path], tmp_path: Path
+@pytest.mark.parametrize("event", ["open", "os.rename", "os.remove"])
+def test_a_chat_killed_while_saving_leaves_the_old_file_or_the_new_one(
+    bundles: Mapping[str, Path], tmp_path: Path, event: str
 ) -> None:
-    """Killed at many moments; whatever file is there then can be loaded."""
-    talk = tmp_path / "talk"
-    for round_ in range(8):
-        with subprocess.Popen(
-            [*CHAT, str(bundles["onnx"]), "--max-tokens", "1"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=ROOT,
-        ) as child:
-            assert child.stdin and child.stdout
-            child.stdin.write(b"Hello\n")
-            child.stdin.flush()
-            child.stdout.readline()
-            child.stdin.write(f"/save {talk}\n".encode() * 200)
-            child.stdin.flush()
-            time.sleep(0.02 + 0.013 * round_)
-            child.send_signal(signal.SIGKILL)
-        found = piped(bundles["onnx"], f"/load {talk}\n")
-        assert b"2 messages" in found.stderr or not talk.exists(), found.stderr
-    assert talk.exists()  # else nothing was tried
+    """Before it writes, before the new file takes the old one's place, and after that."""
+    talk, bundle = tmp_path / "talk", bundles["onnx"]
+    piped(bundle, f"Hello\n/save {talk}\n")
+    old = talk.read_bytes()
+    lines = f"Hello\nMore\n/save {talk}\n"
+    assert piped(bundle, lines, dies_at=(event, ".talk.partial-")).returncode == -signal.SIGKILL
+    assert (talk.read_bytes() == old) is (event != "os.remove")
+    found = piped(bundle, f"/load {talk}\n")
+    assert f"{4 if event == 'os.remove' else 2} messages".encode() in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -155,15 +155,14 @@ def test_special_ids_follow(trimmed_nano: Trimmed, nano: Checkpoint) -> None:
 
 
 def test_stock_tokenizers_read_it(trimmed_nano: Trimmed, tmp_path: Path) -> None:
-    from tinyaya.export.bundle.write import write_json
+    from tinyaya.export.bundle.write import write_tokenizer
 
     checkpoint = trimmed_nano("hi", "am", keep="tight")
     golden = golden_tokens(checkpoint.folder / TOKENIZER_FILE)
     folder, scratch = tmp_path / "bundle", tmp_path / "scratch"
     folder.mkdir(), scratch.mkdir()
-    write_json(folder / TOKENIZER_FILE, checkpoint.tokenizer.definition)
-    write_json(folder / "tokenizer_config.json", checkpoint.tokenizer.config)
-    found = prove_tokenizer(golden, folder, scratch)
+    write_tokenizer(folder, checkpoint.tokenizer, "onnx")
+    found = prove_tokenizer(golden, folder, scratch, "onnx")
     assert found["tokenizers"] == found["pytorch_tokenizers"] == "77 of 77"
 
 

@@ -11,6 +11,8 @@ import torch
 
 from tests.native.test_attention import Attention
 
+pytestmark = pytest.mark.serial
+
 HEADS, KV_HEADS, SIZE = 16, 4, 128
 SIZES = {"tokens": 1, "heads": HEADS, "kv_heads": KV_HEADS, "size": SIZE, "scale": SIZE**-0.5}
 ROUNDS = 15

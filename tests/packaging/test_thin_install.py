@@ -15,6 +15,7 @@ def test_base_install_has_no_torch(thin: Environment) -> None:
     assert "No module named 'torch'" in thin("python", "-c", "import torch").stderr
 
 
+@pytest.mark.serial
 def test_runtime_is_imported_quickly(thin: Environment) -> None:
     """In time of the thread that waits: numpy's others spin meanwhile, on a busy machine longer."""
     code = (
@@ -23,6 +24,7 @@ def test_runtime_is_imported_quickly(thin: Environment) -> None:
     assert min(float(thin("python", "-c", code).stdout) for _ in range(3)) < 0.2
 
 
+@pytest.mark.serial
 def test_run_starts_quickly(thin: Environment, bundles: Mapping[str, Path]) -> None:
     """In time of the processor: what else runs on the machine is not judged."""
     seconds = []

@@ -14,7 +14,12 @@ from tinyaya.export.backends.base import Backend
 from tinyaya.export.backends.trace import trace_model
 from tinyaya.export.bundle.preamble import ship_preamble
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
-from tinyaya.export.bundle.write import BundleContent, write_files, write_manifest
+from tinyaya.export.bundle.write import (
+    BundleContent,
+    write_manifest,
+    write_reports,
+    write_tokenizer,
+)
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.options import Limits
 from tinyaya.export.source.checkpoint import Checkpoint
@@ -90,7 +95,8 @@ def write_bundle(
         tokenizer=checkpoint.tokenizer,
         golden=golden,
     )
-    write_files(folder, content)
+    write_tokenizer(folder, checkpoint.tokenizer, backend.name)
+    write_reports(folder, content)
     content = ship_preamble(folder, content, backend, preamble)
     write_manifest(folder, content, {})
 

@@ -7,8 +7,11 @@ import urllib.error
 import urllib.request
 
 import openai
+import pytest
 
 from tests.fuzz.mutate import mutated_bytes, mutated_json
+
+pytestmark = pytest.mark.serial
 
 WHOLE = {
     "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2, "stop": ["x"], "seed": 1,

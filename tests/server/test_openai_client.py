@@ -11,6 +11,8 @@ import pytest
 
 from tinyaya.benchmarks.server_load import load_server
 
+pytestmark = pytest.mark.serial
+
 ASK = [{"role": "user", "content": "Say something."}]
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
+pytestmark = pytest.mark.serial
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 

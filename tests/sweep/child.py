@@ -1,6 +1,7 @@
 """As `tinyaya.export.sweep.child`, but quick; keeps a diary of what it began and ended.
 
-Usage: python child.py OUT NAME PARENT. Names say what happens: "fails", "dies", or it works.
+Usage: python child.py OUT NAME PARENT. Names say what happens: "fails", "dies", or it works. At
+the place in KILL, such as "t3 bundle", it kills its parent.
 """
 
 import ctypes
@@ -21,6 +22,13 @@ def note(out: Path, text: str) -> None:
         diary.write(f"{text} {os.getpid()} {time.monotonic()}\n")
 
 
+def come_to(place: str, parent: int) -> None:
+    """Kill the parent, if this is where; its children die with it."""
+    if os.environ.get("KILL") == place:
+        os.kill(parent, signal.SIGKILL)
+        signal.pause()
+
+
 def main(out: Path, name: str, parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -28,6 +36,7 @@ def main(out: Path, name: str, parent: int) -> None:
     files = TaskFiles(out=out, name=name)
     task = read_json(files.task)
     note(out, f"begin {name}")
+    come_to(f"{name} begin", parent)
     if "fails" in name:
         sys.stderr.write("noise\nthe weights are not finite; export others\n")
         sys.exit(2)
@@ -36,9 +45,11 @@ def main(out: Path, name: str, parent: int) -> None:
     time.sleep(SECONDS)
     files.bundle.mkdir(exist_ok=True)
     write_json(files.bundle / "manifest.json", {})
+    come_to(f"{name} bundle", parent)
     note(out, f"end {name}")
     result = {"key": task["key"], "bytes": 1, "parity": None, "verified": False}
     write_json(files.result, {**result, "vocabulary": 1, "quality": None, "export_s": SECONDS})
+    come_to(f"{name} result", parent)
 
 
 if __name__ == "__main__":

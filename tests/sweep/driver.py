@@ -7,11 +7,11 @@ from tests.sweep.tasks import CHILD, make_task
 from tinyaya.export.sweep.run import run_sweep
 from tinyaya.export.sweep.task import Sweep
 
-COUNT = 12
+ALL = [f"t{index}-onnx" for index in range(12)]
 
 
 def main(out: Path, ray: str | None = None) -> None:
-    tasks = [make_task(f"t{index}") for index in range(COUNT)]
+    tasks = [make_task(name.removesuffix("-onnx")) for name in ALL]
     run_sweep(
         Sweep(out=out, tasks=tasks), ray=ray, jobs=2, tell=lambda task, what: None, child=CHILD
     )

@@ -14,6 +14,8 @@ from tinyaya.export.errors import MissingExtraError
 from tinyaya.export.sweep.cluster import run_on_cluster
 from tinyaya.runtime.errors import OptionError
 
+pytestmark = pytest.mark.serial
+
 ROOT = Path(__file__).parents[2]
 _NODES = ({"memory": 100_000_000}, {"memory": 300_000_000})
 needs_ray = pytest.mark.skipif(

@@ -1,24 +1,26 @@
 """Tasks here: bounded by memory, apart by group, and killed without losing what was finished."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.sweep.driver import COUNT
+from tests.sweep.driver import ALL
 from tests.sweep.tasks import CHILD, make_task
 from tinyaya.export.sweep.local import LocalLimits, run_locally
 from tinyaya.export.sweep.run import run_sweep
 from tinyaya.export.sweep.task import Sweep, Task
 from tinyaya.runtime.errors import OptionError
 
+pytestmark = pytest.mark.serial
+
 ROOT = Path(__file__).parents[2]
-_KILLS = 10
 
 
 def _diary(out: Path) -> list[list[str]]:
@@ -100,10 +102,21 @@ def test_task_larger_than_memory_is_refused_before_any_work(tmp_path: Path) -> N
     assert not _diary(tmp_path)
 
 
-def test_killed_ten_times_no_finished_result_is_lost(tmp_path: Path) -> None:
-    chance = random.Random(8)
-    begins: dict[str, int] = {}  # of finished tasks, when they were seen finished first
-    for _ in range(_KILLS):
+def test_killed_at_every_place_no_finished_result_is_lost(tmp_path: Path) -> None:
+    """By the second of two children, three times at each of its places."""
+    seen: dict[str, int] = {}
+    for place in ("begin", "bundle", "result") * 3:
+        waiting = [name for name in ALL if name not in _finished(tmp_path)]
+        driver = _start(tmp_path, KILL=f"{waiting[1]} {place}")
+        assert driver.wait() == -signal.SIGKILL
+        seen = _seen_after_kill(tmp_path, seen)
+    _finish(tmp_path, seen)
+
+
+@pytest.mark.thorough
+def test_killed_at_random_no_finished_result_is_lost(tmp_path: Path) -> None:
+    chance, seen = random.SystemRandom(), dict[str, int]()
+    for _ in range(10):
         begun = len(_diary(tmp_path))
         driver = _start(tmp_path)
         while driver.poll() is None and len(_diary(tmp_path)) == begun:
@@ -111,19 +124,30 @@ def test_killed_ten_times_no_finished_result_is_lost(tmp_path: Path) -> None:
         time.sleep(chance.uniform(0, 0.5))
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-        _wait_for_children(tmp_path)
-        finished = _finished(tmp_path)
-        assert finished >= begins.keys()
-        begins = {name: _names(tmp_path, "begin").count(name) for name in finished} | begins
-    assert 0 < len(begins) < COUNT, "the kills came too late or too early to show anything"
-    assert _start(tmp_path).wait() == 0
-    assert len(_finished(tmp_path)) == COUNT
-    began = _names(tmp_path, "begin")
-    assert {name: began.count(name) for name in begins} == begins  # none was done again
+        seen = _seen_after_kill(tmp_path, seen)
+    _finish(tmp_path, seen)
 
 
-def _start(out: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "tests.sweep.driver", out], cwd=ROOT)
+def _seen_after_kill(out: Path, seen: Mapping[str, int]) -> dict[str, int]:
+    """Of finished tasks, how often they had begun when they were seen finished first."""
+    _wait_for_children(out)
+    finished = _finished(out)
+    assert finished >= seen.keys()
+    return {name: _names(out, "begin").count(name) for name in finished} | seen
+
+
+def _finish(out: Path, seen: Mapping[str, int]) -> None:
+    """Run what is left; none that was finished is done again."""
+    assert 0 < len(seen) < len(ALL), "the kills came too late or too early to show anything"
+    assert _start(out).wait() == 0
+    assert len(_finished(out)) == len(ALL)
+    began = _names(out, "begin")
+    assert {name: began.count(name) for name in seen} == seen
+
+
+def _start(out: Path, **environment: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "tests.sweep.driver", out]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
 
 
 def _finished(out: Path) -> set[str]:

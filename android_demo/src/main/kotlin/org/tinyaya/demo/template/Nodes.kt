@@ -24,6 +24,9 @@ internal class AssignBlock(val target: String, val body: List<Statement>) : Stat
 
 internal class Macro(val name: String, val parameters: List<Pair<String, Expression?>>, val body: List<Statement>) : Statement
 
+/** `{% generation %}`, by which trainers find answers: what it holds, with names of its own. */
+internal class Block(val body: List<Statement>) : Statement
+
 internal class Leave(val again: Boolean) : Statement
 
 /** What has a value. */

@@ -45,6 +45,7 @@ internal class Renderer {
             is Assign -> assign(statement, scope)
             is AssignBlock -> scope[statement.target] = StringBuilder().also { run(statement.body, Scope(scope), it) }.toString()
             is Macro -> scope[statement.name] = macro(statement, scope)
+            is Block -> return run(statement.body, Scope(scope), out)
             is Leave -> return if (statement.again) After.CONTINUE else After.BREAK
         }
         return After.NEXT

@@ -32,6 +32,7 @@ internal class TemplateParser(private val pieces: List<Piece>) {
             "for" -> loop(words)
             "set" -> assign(words)
             "macro" -> macro(words)
+            "generation" -> Block(body().also { expectEnd("endgeneration") })
             "break" -> Leave(again = false)
             "continue" -> Leave(again = true)
             else -> throw broken(tag, "the tag '${keyword(tag)}', which this app does not know")
@@ -106,6 +107,6 @@ internal class TemplateParser(private val pieces: List<Piece>) {
         ChatTemplateError("the chat template is broken in line ${tag.line}: $what")
 
     private companion object {
-        val ENDS = setOf("elif", "else", "endif", "endfor", "endset", "endmacro")
+        val ENDS = setOf("elif", "else", "endif", "endfor", "endset", "endmacro", "endgeneration")
     }
 }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tiny_bundle import BOS, TURN, byte_ids, write_bundle
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from tinyaya.runtime import ChatTemplate, ChatTemplateError, open_bundle
 
@@ -14,6 +15,8 @@ SOURCE = """{{ bos_token }}
 {%- endfor %}
 {%- if add_generation_prompt %}A:{% endif %}"""
 CONFIG = {"bos_token": "<BOS>", "eos_token": "<EOS>"}
+CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes\n"}]
+IN_BLOCK = "{% generation %}{{ message.content }}{% endgeneration %}"
 USER = {"role": "user", "content": "hi"}
 
 
@@ -73,3 +76,25 @@ def test_what_transformers_templates_rely_on() -> None:
     )
     rendered = ChatTemplate(source, CONFIG).render([{"role": "user", "content": "<é>"}, USER])
     assert rendered == '{"role": "user", "content": "<é>"}<EOS>%'
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        IN_BLOCK,
+        "  {%- generation -%}\n  {{ message.content }}\n  {%- endgeneration -%}\n",
+        "{% if message.role == 'assistant' %}" + IN_BLOCK + "{% else %}U{% endif %}",
+        "{% set x = 'a' %}{% generation %}{% set x = 'b' %}{{ x }}{% endgeneration %}{{ x }}",
+        "{% generation %}{% if message.role == 'user' %}{{ message.role }}{% endif %}\n"
+        "{% endgeneration %}\n",
+    ],
+)
+def test_it_writes_what_transformers_writes(inner: str) -> None:
+    source = "<B>{% for message in messages %}" + inner + "{% endfor %}"
+    (expected,), _ = render_jinja_template([CHAT], chat_template=source)
+    assert ChatTemplate(source, {}).render(CHAT, add_generation_prompt=False) == expected
+
+
+def test_a_block_that_does_not_end_is_told() -> None:
+    with pytest.raises(ChatTemplateError, match="line 1"):
+        ChatTemplate("{% generation %}", {})

@@ -81,7 +81,8 @@ def test_export_to_a_place_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").write_text("")
     export = ("export", lone.folder, "--no-calibrate", "--out")
-    assert_refused(
+    below = command(*export, tmp_path / "file" / "out")
+    assert_refused(below, "is a file, so", "choose another --out")
         command(*export, tmp_path / "file" / "out"), "is a file, so", "choose another --out"
     )
     assert_refused(command(*export, "/proc/out"), "/proc", "choose another --out")

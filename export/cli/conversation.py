@@ -17,10 +17,10 @@ from tinyaya.runtime import (
     Chat,
     Generation,
     Message,
-    RunError,
     Sampler,
     SessionFileError,
 )
+from tinyaya.runtime.errors import TinyAyaError
 
 _PROMPT = "> "
 _HELP = """/reset          forget the conversation
@@ -57,7 +57,7 @@ class Terminal:
                 return
             try:
                 self._take(line)
-            except RunError as error:
+            except TinyAyaError as error:
                 _say(f"error: {error}")
 
     def _take(self, line: str) -> None:

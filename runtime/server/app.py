@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from tinyaya.runtime.bundle import Bundle
-from tinyaya.runtime.errors import OptionError, RunError
+from tinyaya.runtime.errors import OptionError, TinyAyaError
 from tinyaya.runtime.generate import Generation, Token
 from tinyaya.runtime.server.bodies import Bodies, error_body, event
 from tinyaya.runtime.server.requests import Request, RequestError, RequestReader
@@ -80,7 +80,7 @@ class _Server:
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(options.hosts))],
             exception_handlers={
-                RunError: _refused,
+                TinyAyaError: _refused,
                 404: _not_found,
                 405: _not_found,
                 Exception: _failed,
@@ -208,7 +208,7 @@ async def _events(
         assert isinstance(item, Generation)
         for piece in bodies.closing(item):
             yield piece
-    except RunError as error:
+    except TinyAyaError as error:
         yield event(error_body(str(error), kind=type(error).__name__))
 
 

@@ -60,7 +60,7 @@ class RequestReader:
         self._bundle, self._name, self._most_tokens = bundle, name, most_tokens
 
     def chat(self, body: bytes) -> Request:
-        """Read a request for /v1/chat/completions. Raises RunError."""
+        """Read a request for /v1/chat/completions. Raises RunError or OptionError."""
         raw = self._object(body, _CHAT_KEYS)
         ids = self._bundle.encode_chat(_messages(raw.get("messages")))
         asked = raw.get("max_completion_tokens", raw.get("max_tokens"))
@@ -73,7 +73,7 @@ class RequestReader:
         )
 
     def text(self, body: bytes) -> Request:
-        """Read a request for /v1/completions. Raises RunError."""
+        """Read a request for /v1/completions. Raises RunError or OptionError."""
         raw = self._object(body, _TEXT_KEYS)
         prompt = raw.get("prompt")
         if isinstance(prompt, list) and len(prompt) == 1:

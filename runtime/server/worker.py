@@ -8,7 +8,7 @@ from dataclasses import replace
 from threading import Condition, Event, Thread
 
 from tinyaya.runtime.bundle import Bundle
-from tinyaya.runtime.errors import RunError
+from tinyaya.runtime.errors import TinyAyaError
 from tinyaya.runtime.generate import Generation, Token, generate
 from tinyaya.runtime.server.requests import Request, RequestError
 from tinyaya.runtime.session import Session
@@ -106,7 +106,7 @@ class Worker:
             except _CancelledError:
                 pass
             except Exception as error:
-                if not isinstance(error, RunError):
+                if not isinstance(error, TinyAyaError):
                     _log.exception("an answer failed")
                 answer.put(error)
 

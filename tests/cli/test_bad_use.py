@@ -83,8 +83,6 @@ def test_export_to_a_place_that_cannot_be_written(
     export = ("export", lone.folder, "--no-calibrate", "--out")
     below = command(*export, tmp_path / "file" / "out")
     assert_refused(below, "is a file, so", "choose another --out")
-        command(*export, tmp_path / "file" / "out"), "is a file, so", "choose another --out"
-    )
     assert_refused(command(*export, "/proc/out"), "/proc", "choose another --out")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

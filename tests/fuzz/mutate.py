@@ -9,7 +9,7 @@ from copy import deepcopy
 from types import FrameType
 from typing import Any
 
-from tinyaya.runtime import RunError
+from tinyaya.runtime.errors import TinyAyaError
 
 LIMIT_S = 120  # of the clock: the machine may be busy
 _VALUES: list[Any] = [
@@ -43,7 +43,7 @@ def survives(action: Callable[[], object]) -> bool:
     with limited():
         try:
             action()
-        except RunError as error:
+        except TinyAyaError as error:
             assert str(error) and "\n" not in str(error)[:200], error
             return False
     return True

@@ -15,7 +15,16 @@ CONFIG = {
     "num_hidden_layers": 4,
     "layer_types": [*["sliding_attention"] * 3, "full_attention"],
 }
-ABSENT = object()
+
+
+class _Absent:
+    """The same name in every process."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = _Absent()
 
 
 def write_index(folder: Path, index: Any) -> None:

@@ -168,6 +168,7 @@ def test_executorch_text_runner_gives_our_text(exported: Exported, recipe: str) 
 
 
 @pytest.mark.l1
+@pytest.mark.thorough
 def test_recipe_run_twice_gives_the_same_bytes(nano: Checkpoint, tmp_path: Path) -> None:
     from tinyaya.export.pipeline import export_bundle
 

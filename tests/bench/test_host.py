@@ -26,7 +26,8 @@ from tinyaya.runtime import open_bundle
 from tinyaya.runtime.errors import BenchError, HostError
 from tinyaya.runtime.progress import Silent
 
-KILLS, ROUNDS = 10, 12
+ROOT = Path(__file__).parents[2]
+KILLS, ROUNDS, FEW_ROUNDS = 10, 12, 5
 
 
 def reached(sshd: Sshd, rsync: str = "rsync") -> Host:
@@ -129,19 +130,74 @@ def samples(out: Path) -> list[object]:
     return json.loads(out.read_text())["samples"] if out.exists() else []
 
 
-def test_ten_kills_lose_no_finished_result(sshd: Sshd, bundle: Path, tmp_path: Path) -> None:
-    """Kills of both ends in turns, at moments of a seed; each run goes on with the same file."""
-    out, chance = tmp_path / "board.json", random.Random(5)
-    words = [sys.executable, "-m", "tinyaya.export.cli.app", "bench", str(bundle)]
-    words += ["--host", sshd.address, "--ssh", sshd.ssh, "--python", sys.executable]
-    words += ["--prompts", "16", "--contexts", "0"]
-    words += ["--tokens", "4", "--threads", "1", "--rounds", str(ROUNDS), "--cooldown", "0"]
-    words += ["--out", str(out), "--resume"]
+def bench(
+    sshd: Sshd, bundle: Path, out: Path, rounds: int, python: str = sys.executable
+) -> list[str]:
+    """A module and what it is called with; it goes on with what `out` holds."""
+    words = ["tinyaya.export.cli.app", "bench", str(bundle), "--host", sshd.address]
+    words += ["--ssh", sshd.ssh, "--python", python, "--prompts", "16", "--contexts", "0"]
+    words += ["--tokens", "4", "--threads", "1", "--rounds", str(rounds), "--cooldown", "0"]
+    return [*words, "--out", str(out), "--resume"]
+
+
+def finish(words: list[str], out: Path, rounds: int, known: list[object]) -> None:
+    """Run to the end; what was known stays."""
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert result["complete"] and len(result["samples"]) == rounds
+    assert result["samples"][: len(known)] == known
+    assert "pp16" in done.stdout
+
+
+# Dies as it begins to measure, once: where the file {fails} is, which goes with it.
+BOARD_PYTHON = """#!/bin/sh
+[ "$1" = -m ] && [ -e {fails} ] || exec {python} "$@"
+PYTHONPATH={root} {python} -m tests.failpoints subprocess.Popen contender "$2"
+status=$?
+[ $status = 137 ] || exit $status
+rm {fails}
+kill -9 $$
+"""
+
+
+def test_killed_at_every_place_no_finished_result_is_lost(
+    sshd: Sshd, bundle: Path, tmp_path: Path
+) -> None:
+    """Before copies, before a result is kept and after that; the last time the board dies first."""
+    out, python, fails = (tmp_path / name for name in ("board.json", "python", "fails"))
+    python.write_text(BOARD_PYTHON.format(fails=fails, python=sys.executable, root=ROOT))
+    python.chmod(0o755)
+    words = bench(sshd, bundle, out, FEW_ROUNDS, str(python))
+    kept = ("os.remove", ".board.json.partial")
+    places = (("subprocess.Popen", "rsync"), ("os.rename", "board.json"), kept)
+    for place, more in zip((*places, *places, kept), (0, 0, 1, 0, 0, 1, 1), strict=True):
+        known = samples(out)
+        if len(known) == 2:
+            fails.touch()
+        died = subprocess.run([sys.executable, "-m", "tests.failpoints", *place, *words], cwd=ROOT)
+        assert died.returncode == -signal.SIGKILL
+        found = samples(out)
+        assert found[: len(known)] == known and len(found) == len(known) + more
+        wait(lambda: not left_over(sshd))
+    assert not fails.exists()  # it did die
+    finish(words, out, FEW_ROUNDS, samples(out))
+
+
+@pytest.mark.thorough
+def test_ten_kills_at_random_lose_no_finished_result(
+    sshd: Sshd, bundle: Path, tmp_path: Path
+) -> None:
+    """Kills of both ends in turns; each run goes on with the same file."""
+    out, chance = tmp_path / "board.json", random.SystemRandom()
+    words = bench(sshd, bundle, out, ROUNDS)
     known: list[object] = []
     for kill in range(KILLS):
         with (
             (tmp_path / "errors").open("w+") as log,
-            subprocess.Popen(words, start_new_session=True, stdout=log, stderr=log) as process,
+            subprocess.Popen(
+                [sys.executable, "-m", *words], start_new_session=True, stdout=log, stderr=log
+            ) as process,
         ):
             wanted = min(len(known) + chance.choice((0, 0, 1)), ROUNDS - 1)
             while len(samples(out)) < wanted:
@@ -157,12 +213,7 @@ def test_ten_kills_lose_no_finished_result(sshd: Sshd, bundle: Path, tmp_path: P
         known = found
         wait(lambda: not left_over(sshd))
     assert known, "the kills were to strike in the middle"
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(out.read_text())
-    assert result["complete"] and len(result["samples"]) == ROUNDS
-    assert result["samples"][: len(known)] == known
-    assert "pp16" in done.stdout
+    finish(words, out, ROUNDS, known)
 
 
 def kill_board(sshd: Sshd) -> None:

@@ -142,7 +142,9 @@ def bench(
 
 def finish(words: list[str], out: Path, rounds: int, known: list[object]) -> None:
     """Run to the end; what was known stays."""
-    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
     assert result["complete"] and len(result["samples"]) == rounds

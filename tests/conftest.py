@@ -19,7 +19,6 @@ from tinyaya.runtime.native.build import TARGETS, build_folder
 ASSETS = Path(__file__).parent / "assets"
 NANO, UDHR = ASSETS / "nano", ASSETS / "udhr"
 NATIVE_BUILD = Path(__file__).parents[1] / "build" / "native"
-_SHARING_FOLDERS = ("packaging",)  # one installed wheel
 EXPORTED = ("fp32", "int8", "int4")
 
 
@@ -107,12 +106,3 @@ def native() -> Path:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     return folder
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A worker takes a whole file, or a folder whose tests share what is long to make."""
-    for item in items:
-        folder = item.path.parent
-        shared = folder.name in _SHARING_FOLDERS
-        item.add_marker(pytest.mark.xdist_group(str(folder if shared else item.path)))

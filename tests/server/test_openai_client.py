@@ -1,5 +1,6 @@
 """What OpenAI's own client asks for, it gets."""
 
+import asyncio
 import json
 import threading
 import time
@@ -147,34 +148,30 @@ def test_a_client_that_leaves_ends_its_answer(
     assert time.monotonic() - started < 0.5
 
 
-def test_a_client_that_leaves_before_its_answer_ends_it(
-    client: openai.OpenAI, model: str, address: str
-) -> None:
-    """While it is answered, without a stream, or while it waits, with one."""
-    outcomes: list[str] = []
+def test_clients_that_leave_before_their_answers_end_them(model: str, address: str) -> None:
+    """One is answered without a stream, three wait likewise, four wait for a stream."""
 
-    def ask(stream: bool) -> None:
-        try:
-            client.chat.completions.create(
-                timeout=0.1 if stream else 0.4,  # streams come later and leave earlier
-                model=model,
-                messages=ASK,
-                max_tokens=800,
-                stream=stream,
-                extra_body={"regex": "[a-z ]{4000}"},
-            )
-            outcomes.append("answered")
-        except openai.APITimeoutError:
-            outcomes.append("left")
+    async def ask_and_leave() -> list[asyncio.Task]:
+        async with openai.AsyncOpenAI(
+            base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=60
+        ) as client:
+            asked: list[asyncio.Task] = []
+            for stream, waiting in ((False, 3), (True, 7)):
+                answers = (
+                    client.chat.completions.create(
+                        model=model, messages=ASK, max_tokens=800, stream=stream,
+                        extra_body={"regex": "[a-z ]{4000}"},
+                    ) for _ in range(4)
+                )  # fmt: skip
+                asked += map(asyncio.ensure_future, answers)
+                while (await asyncio.to_thread(health, address))["waiting"] < waiting:
+                    assert not any(task.done() for task in asked)
+            for task in asked:
+                task.cancel()
+            await asyncio.wait(asked)
+            return asked
 
-    threads = [threading.Thread(target=ask, args=(index > 3,)) for index in range(8)]
-    for index, thread in enumerate(threads):
-        thread.start()
-        while index == 3 and (state := health(address))["waiting"] < 3:
-            assert state["busy"] or not outcomes
-    for thread in threads:
-        thread.join()
-    assert set(outcomes) == {"left"}
+    assert all(task.cancelled() for task in asyncio.run(ask_and_leave()))
     wait_idle(address, 3)  # all eight would take longer
 
 

@@ -13,8 +13,10 @@ stage() {
   [ -z "$STAGE" ] || echo "-- $STAGE ($(((now - CLOCK_ZERO) / 1000000))s)"
 }
 
-stages() { # all that ended, as a table in Markdown
+stages() { # all that ended and took a second, as a table in Markdown
   printf '| from, s | seconds | processor seconds | stage |\n|---:|---:|---:|---|\n'
-  sort -n "$CLOCK" | sed -E 's/^(\S+) (\S+) (\S+) (.*)/| \1 | \2 | \3 | \4 |/'
-  awk -v now=$(((${EPOCHREALTIME/./} - CLOCK_ZERO) / 1000000)) '{ used += $3 } END { printf "| 0 | %d | %d | all |\n", now, used }' "$CLOCK"
+  sort -n "$CLOCK" | awk -v now=$(((${EPOCHREALTIME/./} - CLOCK_ZERO) / 1000000)) '
+    { used += $3 }
+    $2 + $3 > 0 { name = $0; sub(/^[0-9]+ [0-9]+ [0-9]+ /, "", name); printf "| %d | %d | %d | %s |\n", $1, $2, $3, name }
+    END { printf "| 0 | %d | %d | all |\n", now, used }'
 }

@@ -26,7 +26,7 @@ from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.errors import ParityError
 from tinyaya.export.options import ExportOptions
-from tinyaya.export.plan.estimate import check_resources
+from tinyaya.export.plan.verdict import check_fits, judge_export
 from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
@@ -77,9 +77,15 @@ def export_bundle(
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
     export = resolve_export(trimmed(open_checkpoint(source), options, named), options)
-    needed_bytes = check_resources(export, list(backends.values()), target)
+    verdict = judge_export(export, backends, target)
+    check_fits(verdict, target)
+    needed_bytes = verdict.memory_bytes
     parities: dict[str, Parity | None] = {}
-    with memory_explained(named, options, needed_bytes), rare_collections(), ExitStack() as stack:
+    with (
+        memory_explained(named, options, needed_bytes),
+        rare_collections(),
+        ExitStack() as stack,
+    ):
         for note in export.checkpoint.tokenizer.notes:
             named.note(note)
         folders = {  # all bundles are proved before the first is published

@@ -108,6 +108,7 @@ def plan(
     from tinyaya.export.backends import BACKENDS, find_backend
     from tinyaya.export.bundle.resolve import resolve_export
     from tinyaya.export.plan.estimate import device_needs, plan_export
+    from tinyaya.export.plan.verdict import judge_export
     from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
     from tinyaya.export.vocabulary.choose import trimmed
@@ -127,11 +128,15 @@ def plan(
     planned = resolve_export(checkpoint, options)
     limits = planned.limits
     names = list(BACKENDS) if backend == "both" else [backend]
-    plans = {name: plan_export(planned, find_backend(name)) for name in names}
+    backends = {name: find_backend(name) for name in names}
+    plans = {name: plan_export(planned, backend) for name, backend in backends.items()}
     needs = {name: device_needs(plan, planned) for name, plan in plans.items()}
+    verdict = judge_export(planned, backends, Path("aya"))
     if as_json:
         found = {name: asdict(plans[name]) | prediction_json(device, needs[name]) for name in names}
-        return print_json(found if backend == "both" else found[backend])
+        said = {"fits": verdict.fits, **asdict(verdict)}
+        return print_json((found if backend == "both" else found[backend]) | {"verdict": said})
+    print(verdict)
     for name, plan in plans.items():
         print(f"{name}, {recipe}, context {limits.context}, chunk {limits.chunk}:")
         print_sizes(asdict(plan))

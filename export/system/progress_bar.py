@@ -1,12 +1,16 @@
-"""Shows stages of long work: a bar on a terminal, lines elsewhere."""
+"""Shows stages of long work: a bar on a terminal, now and then a line elsewhere."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    MofNCompleteColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -14,10 +18,15 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from tinyaya.runtime.progress import Advance, Progress, Silent
+from tinyaya.runtime.progress import Advance, Progress
+
+_LINE_EVERY_S = 30.0
+_SPEED_PERIOD_S = 3600.0  # steps of a calibration take minutes
 
 
-class _Shown:
+class _Bars:
+    """On a terminal."""
+
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
         self._task = bars.add_task("start", total=None)
@@ -33,24 +42,72 @@ class _Shown:
         self._bars.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
-class _Notes(Silent):
+class _Lines:
+    """For logs: a line whenever a stage has gone on for another `every_s` seconds."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s, self._ended = every_s, Event()
+        self.stage("start")
+        self._thread = Thread(target=self._tell, daemon=True)
+        self._thread.start()
+
+    def stage(self, name: str, total: int | None = None) -> Advance:
+        """See `Progress`."""
+        self._name, self._total, self._done, self._started = name, total, 0, monotonic()
+        return self._advance
+
+    def _advance(self) -> None:
+        self._done += 1
+
     def note(self, text: str) -> None:
         """See `Progress`."""
         print(f"note: {text}", file=sys.stderr)  # noqa: T201
 
+    def _tell(self) -> None:
+        while not self._ended.wait(self._every_s):
+            passed_s = monotonic() - self._started
+            if passed_s < self._every_s:
+                continue
+            steps = f", step {self._done} of {self._total}" if self._total else ""
+            left = ""
+            if self._total and self._done:
+                left_s = passed_s * (self._total - self._done) / self._done
+                left = f", about {_clock(left_s)} left"
+            line = f"{self._name}{steps}, {_clock(passed_s)}{left}"
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+    def end(self) -> None:
+        """Say no more."""
+        self._ended.set()
+        self._thread.join()
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
 
 @contextmanager
-def shown_progress() -> Iterator[Progress]:
-    """Progress on stderr with the stage's name and the time left; notes alone elsewhere."""
+def shown_progress(line_every_s: float = _LINE_EVERY_S) -> Iterator[Progress]:
+    """Progress on stderr with the stage's name, its steps and the time left."""
     if not sys.stderr.isatty():
-        yield _Notes()
+        lines = _Lines(line_every_s)
+        try:
+            yield lines
+        finally:
+            lines.end()
         return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:<24}"),
         BarColumn(),
+        MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield _Shown(bars)
+    with RichProgress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        speed_estimate_period=_SPEED_PERIOD_S,
+    ) as bars:
+        yield _Bars(bars)

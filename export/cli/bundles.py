@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from tinyaya.export.cli.options import BundleFolder, EngineName, Json, Texts, print_json
+from tinyaya.export.cli.options import BundleSource, EngineName, Json, Texts, find_shown, print_json
 
 
-def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
+def inspect(bundle: BundleSource, as_json: Json = False) -> None:
     """Show what is in a bundle.
 
     Example: tinyaya-export inspect aya/onnx
@@ -17,7 +17,7 @@ def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
     from tinyaya.export.cli.tables import print_manifest
     from tinyaya.runtime import open_bundle
 
-    opened = open_bundle(bundle, check_hashes=False)
+    opened = open_bundle(find_shown(bundle), check_hashes=False)
     if as_json:
         print((opened.folder / "manifest.json").read_text(encoding="utf-8"), end="")
     else:
@@ -25,9 +25,9 @@ def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
 
 
 def verify(
-    bundle: BundleFolder,
+    bundle: BundleSource,
     against: Annotated[
-        Path | None, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")
+        str | None, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")
     ] = None,
     tokens: Annotated[
         int | None,
@@ -42,8 +42,13 @@ def verify(
     """
     from tinyaya.export.cli.tables import print_checks
     from tinyaya.export.proof.verify import verify_bundle
+    from tinyaya.export.system.progress_bar import shown_progress
+    from tinyaya.runtime.hub import find_bundle
 
-    checks = verify_bundle(bundle, against, tokens, engine=engine)
+    with shown_progress() as progress:
+        checks = verify_bundle(
+            find_bundle(bundle, progress), against, tokens, engine=engine, progress=progress
+        )
     ok = all(check.ok for check in checks)
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})

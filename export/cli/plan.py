@@ -1,6 +1,7 @@
 """Runs `plan`: tells what a bundle will take, and how fast a device would run it."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ from tinyaya.export.cli.options import (
     print_json,
 )
 from tinyaya.export.options import ExportOptions
+from tinyaya.runtime.manifest import MANIFEST_FILE
 
 if TYPE_CHECKING:
     from tinyaya.export.plan.devices import Device
@@ -101,10 +103,33 @@ def plan(
 ) -> None:
     """Estimate bytes on disk, on the device and of the export; SRC may be a bundle.
 
+    Of an id only names and sizes are downloaded.
     Example: tinyaya-export plan tiny-aya-global --recipe int4 --context 4096 --device pi5
     """
-    if (source / "manifest.json").exists():
-        return plan_bundle(source, device, as_json=as_json)
+    from tinyaya.export.source.hub import sizes_alone
+    from tinyaya.export.system.progress_bar import shown_progress
+
+    with ExitStack() as stack:
+        with shown_progress() as progress:
+            folder = stack.enter_context(sizes_alone(source, progress))
+        if (folder / MANIFEST_FILE).exists():
+            return plan_bundle(folder, device, as_json=as_json)
+        options = ExportOptions(
+            backend=backend,
+            recipe=recipe,
+            kv=kv,
+            context=context,
+            chunk=chunk,
+            preamble=preamble_text(preamble),
+            vocabulary=vocabulary_options(languages, keep, texts),
+            verify=verify,
+        )
+        return _plan_checkpoint(folder, options, device, as_json=as_json)
+
+
+def _plan_checkpoint(
+    folder: Path, options: ExportOptions, device: str | None, *, as_json: bool
+) -> None:
     from tinyaya.export.backends import BACKENDS, find_backend
     from tinyaya.export.bundle.resolve import resolve_export
     from tinyaya.export.plan.estimate import device_needs, plan_export
@@ -112,20 +137,10 @@ def plan(
     from tinyaya.export.system.progress_bar import shown_progress
     from tinyaya.export.vocabulary.choose import trimmed
 
-    options = ExportOptions(
-        backend=backend,
-        recipe=recipe,
-        kv=kv,
-        context=context,
-        chunk=chunk,
-        preamble=preamble_text(preamble),
-        vocabulary=vocabulary_options(languages, keep, texts),
-        verify=verify,
-    )
     with shown_progress() as progress:
-        checkpoint = trimmed(open_checkpoint(source), options, progress)
+        checkpoint = trimmed(open_checkpoint(folder), options, progress)
     planned = resolve_export(checkpoint, options)
-    limits = planned.limits
+    limits, backend = planned.limits, options.backend
     names = list(BACKENDS) if backend == "both" else [backend]
     plans = {name: plan_export(planned, find_backend(name)) for name in names}
     needs = {name: device_needs(plan, planned) for name, plan in plans.items()}
@@ -133,7 +148,7 @@ def plan(
         found = {name: asdict(plans[name]) | prediction_json(device, needs[name]) for name in names}
         return print_json(found if backend == "both" else found[backend])
     for name, plan in plans.items():
-        print(f"{name}, {recipe}, context {limits.context}, chunk {limits.chunk}:")
+        print(f"{name}, {options.recipe}, context {limits.context}, chunk {limits.chunk}:")
         print_sizes(asdict(plan))
         print_prediction(device, needs[name])
     return None

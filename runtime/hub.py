@@ -41,15 +41,17 @@ class HubId:
         return self.name + (f"@{self.revision}" if self.revision else "")
 
 
-def read_id(source: Path | str) -> HubId | None:
-    """What `org/name[@revision][:folder]` means; None for a path.
+def parse_id(text: str) -> HubId | None:
+    """What `org/name[@revision][:folder]` means; None for another form."""
+    match = _ID.fullmatch(text)
+    return HubId(**match.groupdict()) if match else None
 
-    A `Path`, what lies here, and what lies beside something here, are no ids.
-    """
-    match = _ID.fullmatch(source) if isinstance(source, str) else None
-    if match is None or Path(source).exists() or Path(source).parent.is_dir():
+
+def read_id(source: Path | str) -> HubId | None:
+    """An id; None for a `Path`, and for what lies here or beside something here."""
+    if not isinstance(source, str) or Path(source).parent.is_dir():
         return None
-    return HubId(**match.groupdict())
+    return parse_id(source)
 
 
 def find_bundle(source: Path | str, progress: Progress | None = None) -> Path:
@@ -224,8 +226,9 @@ def _told(error: Exception, id_: HubId) -> str | None:
     for kind, text in cases:
         if isinstance(cause, kind) if isinstance(kind, type) else kind(cause):
             return text
-    if isinstance(cause, errors.HfHubHTTPError) and cause.response.status_code == 401:
-        return f"{server} does not take the token that it was given; {login}"
-    if isinstance(error, errors.HfHubHTTPError | OSError | ValueError):
+    status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else 0
+    if status in (401, 403):
+        return f"{server} does not let this token do that with {id_.name}; {login}"
+    if type(error).__module__.startswith(errors.__package__ or "") or isinstance(error, OSError):
         return f"{id_}: {' '.join(str(cause or error).split())[:300]}; give the same command again"
     return None

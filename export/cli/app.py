@@ -19,6 +19,7 @@ from tinyaya.export.cli.doctor import doctor
 from tinyaya.export.cli.export import export
 from tinyaya.export.cli.languages import variants
 from tinyaya.export.cli.plan import plan
+from tinyaya.export.cli.push import push
 from tinyaya.export.cli.quality import evaluate, sensitivity, show_recipe
 from tinyaya.export.cli.run import run
 from tinyaya.export.cli.serve import serve
@@ -54,7 +55,7 @@ app = typer.Typer(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     export, run, chat, serve, doctor, inspect, verify, plan, demo, evaluate, sensitivity,
-    show_recipe, variants, bench, sweep,
+    show_recipe, variants, bench, sweep, push,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command("recipe" if _command is show_recipe else None)(_command)

@@ -70,8 +70,11 @@ def _is_whole(folder: Path) -> bool:
     if (folder / MANIFEST_FILE).exists():
         return True
     if (folder / INDEX_FILE).exists():
-        names = json.loads((folder / INDEX_FILE).read_bytes())["weight_map"].values()
-        return all((folder / name).exists() for name in names)
+        try:
+            names = json.loads((folder / INDEX_FILE).read_bytes())["weight_map"].values()
+            return all((folder / name).exists() for name in names)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            return True  # who opens it says what is wrong
     return (folder / WEIGHTS_FILE).exists()
 
 

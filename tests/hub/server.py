@@ -66,7 +66,8 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         self.path = unquote(urlsplit(self.path).path)
-        self.hub.requests.append((self.command, self.path, dict(self.headers)))
+        headers = {key.lower(): text for key, text in self.headers.items()}
+        self.hub.requests.append((self.command, self.path, headers))
         if self.path in self.hub.stalls:
             self.hub.stalls.remove(self.path)
             self.rfile.read(1)  # until the client leaves

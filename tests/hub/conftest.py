@@ -18,7 +18,6 @@ from tinyaya.export.source.checkpoint import Checkpoint
 ROOT = Path(__file__).parents[2]
 MODEL = "org/tiny"  # a checkpoint
 BUNDLE = "org/aya"  # what is pushed
-DOWNLOAD = ("export", MODEL, "--out", "out", "--context", 9999)  # which is refused afterwards
 TOKEN = "writer"
 
 
@@ -34,7 +33,20 @@ class User:
         return self.home / ".cache/huggingface/hub"
 
     def __call__(self, *arguments: object, **variables: str) -> Result:
-        call = [sys.executable, "-m", "tinyaya.export.cli.app", *map(str, arguments)]
+        return self._run("-m", "tinyaya.export.cli.app", *map(str, arguments), **variables)
+
+    def finds(self, source: str, **variables: str) -> Path:
+        """The folder that an export would read, without the seconds that torch takes to load."""
+        code = (
+            "from tinyaya.export.source.hub import find_checkpoint\n"
+            f"print(find_checkpoint({source!r}))"
+        )
+        found = self._run("-c", code, **variables)
+        assert found.code == 0, found.err
+        return Path(found.out.strip())
+
+    def _run(self, *arguments: str, **variables: str) -> Result:
+        call = [sys.executable, *arguments]
         kept = {key: text for key, text in os.environ.items() if not key.startswith("HF_")}
         own = {"HOME": str(self.home), "PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_XET": "1"}
         run = subprocess.run(

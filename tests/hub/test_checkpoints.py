@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.conftest import DOWNLOAD, MODEL, User, told
+from tests.conftest import NANO
+from tests.hub.conftest import MODEL, User
 from tests.hub.server import Hub
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.runtime.hub import HubId, parse_id, read_id
 
-EXPORT = ("export", MODEL, "--recipe", "int8", "--preamble", "none", "--out", "out")
 WEIGHTS = "model.safetensors"
 
 
@@ -19,21 +19,18 @@ def _manifest(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
-def test_a_download_that_is_cut_twice_goes_on(
-    hub: Hub, user: User, shallow: Checkpoint, bundle: Path
-) -> None:
-    """And its bundle is that of the folder, but that it says where it came from."""
-    size = (shallow.folder / WEIGHTS).stat().st_size
-    hub.cuts = [size // 3, 2 * size // 3]
-    result = user(*EXPORT)
+def test_a_bundle_is_that_of_the_folder(hub: Hub, user: User, bundle: Path) -> None:
+    """But that it says where it came from; and no file was asked for that is not read."""
+    options = ("--recipe", "int8", "--preamble", "none")
+    result = user("export", MODEL, "--out", "out", *options)
     assert result.code == 0, result.err
     shown = [line for line in result.err.splitlines() if line.startswith(f"download {MODEL}: ")]
-    assert shown[0].endswith(f": 0.0 of {shown[-1].split()[-2]} MB")
-    assert shown[-1].split()[-4] == shown[-1].split()[-2]
-    ranges = [h.get("range") for method, path, h in hub.requests if "/cdn/" in path]
-    assert len(ranges) == 3 and all(ranges[1:]) and hub.cuts == []
-    assert hub.sent < size + 2_000_000  # nothing twice; the tokenizer is the rest
-    assert not hub.asked("GET", "bin") + hub.asked("GET", "gguf") + hub.asked("GET", "original")
+    assert len(shown) == 2 and shown[0].endswith(f": 0.0 of {shown[1].split()[-2]} MB")
+    assert shown[1].split()[-4] == shown[1].split()[-2] != "0.0"
+    asked = {path.rpartition("/")[2] for path in hub.asked("GET", f"/{MODEL}/")}
+    asked -= {"main", *(commit for _, commit in hub.repositories._commits)}
+    tokenizer = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}
+    assert asked == {"config.json", WEIGHTS, *tokenizer} and not hub.asked("GET", "original")
     made, local = _manifest(user.home / "out"), _manifest(bundle)
     commit, _ = hub.repositories.find(MODEL, "main")
     assert made.pop("source") == {"id": MODEL, "revision": commit}
@@ -41,17 +38,30 @@ def test_a_download_that_is_cut_twice_goes_on(
     assert f"{MODEL} at {commit}" in user("inspect", "out", COLUMNS="200").out
 
 
+def test_a_download_that_is_cut_twice_goes_on(hub: Hub, user: User) -> None:
+    """The client writes 10 MiB at a time, and asks for what follows them."""
+    shutil.copytree(NANO, hub.repositories.folder / "org/nano")
+    hub.cuts = [13_000_000, 19_000_000]
+    found = user.finds("org/nano")
+    assert (found / WEIGHTS).read_bytes() == (NANO / WEIGHTS).read_bytes() and hub.cuts == []
+    ranges = [h.get("range") for method, path, h in hub.requests if "/cdn/" in path]
+    assert ranges == [None, *[f"bytes={10 << 20}-"] * 2]
+    assert not list(user.cache.rglob("*.incomplete"))
+
+
 def test_what_came_is_not_asked_for_again(hub: Hub, user: User) -> None:
     assert user("plan", MODEL).code == 0
+    assert hub.asked("GET", "tokenizer.json")
     hub.requests.clear()
-    told(user(*DOWNLOAD), "context 9999")
-    assert hub.asked("GET", "/cdn/")
+    folder = user.finds(MODEL)
+    assert hub.asked("GET", "/cdn/") and not hub.asked("GET", "tokenizer.json")
     hub.requests.clear()
-    told(user(*DOWNLOAD), "context 9999")
+    assert user.finds(MODEL) == folder
     assert [path for path in hub.asked("GET", "/") if "/api/" not in path] == []
     hub.requests.clear()
-    told(user(*DOWNLOAD, HF_HUB_OFFLINE="1"), "context 9999")
+    assert user.finds(MODEL, HF_HUB_OFFLINE="1") == folder
     assert user("plan", MODEL, HF_HUB_OFFLINE="1").code == 0 and hub.requests == []
+    assert user.finds(MODEL, HF_ENDPOINT="http://127.0.0.1:9") == folder  # nobody is there
 
 
 @pytest.mark.parametrize("sharded", [False, True])
@@ -82,21 +92,20 @@ def _shard(place: Path) -> None:
 
 
 def test_a_revision_is_what_it_names(hub: Hub, user: User) -> None:
-    """A tag, and a branch that moves on."""
+    """A tag, a branch that moves on, and a commit."""
     place = hub.repositories.folder / MODEL
     shutil.copytree(place, place.with_name("tiny@v1"))
-    config = json.loads((place / "config.json").read_text())
-    (place / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 256}))
 
-    def planned(source: str) -> str:
-        return user("plan", source).out.splitlines()[0]
+    def found(source: str) -> tuple[str, str]:
+        folder = user.finds(source)
+        return folder.name, (folder / "generation_config.json").read_text()
 
-    before = planned(MODEL)
-    assert "context 256" in before and "context 128" in planned(f"{MODEL}@v1")
-    (place / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 512}))
-    assert "context 512" in planned(MODEL)
-    commit, _ = hub.repositories.find(MODEL, "v1")
-    assert "context 128" in planned(f"{MODEL}@{commit}")
+    tagged = found(f"{MODEL}@v1")
+    for text in ("{}", '{"do_sample": false}'):
+        (place / "generation_config.json").write_text(text)
+        commit, _ = hub.repositories.find(MODEL, "main")
+        assert found(MODEL) == (commit, text) != tagged
+    assert found(f"{MODEL}@v1") == found(f"{MODEL}@{tagged[0]}") == tagged
 
 
 def test_a_folder_wins(hub: Hub, user: User, shallow: Checkpoint) -> None:
@@ -110,10 +119,10 @@ def test_variables_are_respected(hub: Hub, user: User, tmp_path: Path) -> None:
     """And the token goes to the Hub alone, not to where it keeps large files."""
     hub.repositories.tokens = {MODEL: "mine"}
     places = {"HF_HOME": str(tmp_path / "a"), "HF_TOKEN": "mine"}
-    assert user("plan", MODEL, **places).code == 0
+    user.finds(MODEL, **places)
     assert (tmp_path / "a/hub/models--org--tiny").is_dir()
     places["HF_HUB_CACHE"] = str(tmp_path / "b")
-    told(user(*DOWNLOAD, **places), "context 9999")
+    user.finds(MODEL, **places)
     assert list(tmp_path.glob("b/models--org--tiny/snapshots/*/*.safetensors"))
     assert not (user.home / ".cache").exists()
     tokens = {"/cdn/" in path: h.get("authorization") for _, path, h in hub.requests}
@@ -123,7 +132,7 @@ def test_variables_are_respected(hub: Hub, user: User, tmp_path: Path) -> None:
 def test_a_slow_hub_is_asked_again(hub: Hub, user: User) -> None:
     commit, _ = hub.repositories.find(MODEL, "main")
     hub.stalls = [f"/cdn/{MODEL}/{commit}/{WEIGHTS}"]
-    told(user(*DOWNLOAD, HF_HUB_DOWNLOAD_TIMEOUT="1"), "context 9999")
+    assert (user.finds(MODEL, HF_HUB_DOWNLOAD_TIMEOUT="1") / WEIGHTS).is_file()
     assert hub.stalls == []
     assert len(hub.asked("GET", "/cdn/")) == 2
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.conftest import DOWNLOAD, MODEL, User, told
+from tests.hub.conftest import MODEL, User, told
 from tests.hub.server import Hub
 from tinyaya.runtime import hub as ours
 from tinyaya.runtime.errors import HubError
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_written(hub: Hub, user: User) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limit[1]))
     try:
-        told(user(*DOWNLOAD), MODEL, "File too large")
+        told(user("export", MODEL, "--out", "out"), MODEL, "File too large")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert not list(user.cache.rglob("*.incomplete"))

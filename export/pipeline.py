@@ -36,7 +36,7 @@ from tinyaya.export.system.out_of_memory import memory_explained
 from tinyaya.export.vocabulary.choose import trimmed
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime import Session, open_bundle
-from tinyaya.runtime.hub import origin
+from tinyaya.runtime.hub.ids import origin
 from tinyaya.runtime.progress import NamedProgress, Progress, Silent
 
 

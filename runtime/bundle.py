@@ -15,7 +15,7 @@ from tinyaya.runtime.errors import (
     ManifestError,
     MissingFileError,
 )
-from tinyaya.runtime.hub import kept_at
+from tinyaya.runtime.hub.ids import kept_at
 from tinyaya.runtime.manifest import (
     CHAT_TEMPLATE_FILE,
     MANIFEST_FILE,

@@ -8,12 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Template
 
 from tinyaya.export.languages.table import LANGUAGES
 from tinyaya.runtime import Bundle, open_bundle
 from tinyaya.runtime.errors import HubError, OptionError
-from tinyaya.runtime.hub import HubId, explained, parse_id, quiet
+from tinyaya.runtime.hub.download import explained, quiet
+from tinyaya.runtime.hub.ids import HubId, parse_id
 from tinyaya.runtime.manifest import CHAT_TEMPLATE_FILE, MANIFEST_FILE, Manifest
 
 _README = "README.md"
@@ -74,47 +75,59 @@ def _bundles(folder: Path) -> dict[str, Bundle]:
 
 def model_card(name: str, bundles: Mapping[str, Bundle], options: PublishOptions) -> str:
     """Markdown with the front matter that the Hub reads; raises OptionError without a licence."""
-    from huggingface_hub import ModelCardData
-
     manifest = next(iter(bundles.values())).manifest
     source, trimmed = manifest.source or {}, manifest.vocabulary
     base = options.base or source.get("id")
-    of_base = _card_of(base) if base else {}
-    license_ = options.license or of_base.get("license")
-    if not license_:
-        raise OptionError(
-            f"the licence of {base or 'the checkpoint'} is not known; give it with --license, as "
-            "cc-by-nc-4.0 for Tiny Aya" + ("" if base else ", and the checkpoint's id with --base")
-        )
+    of_base = _of_base(base, options.license)
     codes = list(trimmed["languages"]) if trimmed else _listed(of_base.get("language"))
+    engines = _engines(bundles)
+    template = (files("tinyaya.export.bundle") / "model_card.md").read_text("utf-8")
+    card: str = Template(template).render(
+        front=_front_matter(base, of_base, codes, engines),
+        id=name,
+        name=name.partition("/")[2],
+        base=base,
+        commit=source.get("revision") if base == source.get("id") else None,
+        license=of_base["license"],
+        engines=engines,
+        rows=[_row(below, bundle.manifest) for below, bundle in bundles.items()],
+        languages=", ".join(LANGUAGES[c].name if c in LANGUAGES else c for c in codes),
+        trimmed=bool(trimmed),
+        chats=CHAT_TEMPLATE_FILE in manifest.files,
+    )
+    return card
+
+
+def _front_matter(
+    base: str | None, of_base: Mapping[str, Any], codes: Sequence[str], engines: Sequence[str]
+) -> str:
+    from huggingface_hub import ModelCardData
+
+    licence: dict[str, Any] = {
+        key: of_base.get(key) for key in ("license", "license_name", "license_link")
+    }
     front = ModelCardData(
         base_model=base,
         base_model_relation="quantized" if base else None,
         language=list(dict.fromkeys(code.partition("-")[0] for code in codes)) or None,
         library_name="tinyaya-export",
-        license=license_,
-        license_name=of_base.get("license_name"),
-        license_link=of_base.get("license_link"),
         pipeline_tag="text-generation",
-        tags=["tinyaya-export", *_engines(bundles)],
+        tags=["tinyaya-export", *engines],
+        **licence,
     )
-    template = (files("tinyaya.export.bundle") / "model_card.md").read_text("utf-8")
-    return (
-        Environment(autoescape=False, trim_blocks=False)
-        .from_string(template)
-        .render(
-            front=f"{front}\n",
-            id=name,
-            name=name.partition("/")[2],
-            base=base,
-            commit=source.get("revision") if base == source.get("id") else None,
-            license=license_,
-            engines=", ".join(_engines(bundles)),
-            rows=[_row(below, bundle.manifest) for below, bundle in bundles.items()],
-            languages=", ".join(LANGUAGES[c].name if c in LANGUAGES else c for c in codes),
-            trimmed=bool(trimmed),
-            chats=CHAT_TEMPLATE_FILE in manifest.files,
-        )
+    return f"{front}\n"
+
+
+def _of_base(base: str | None, chosen: str | None) -> Mapping[str, Any]:
+    """What the base model's card says, and the licence; raises OptionError where it is unknown."""
+    said = _card_of(base) if base else {}
+    if chosen:
+        return {"license": chosen, "language": said.get("language")}
+    if said.get("license"):
+        return said
+    raise OptionError(
+        f"the licence of {base or 'the checkpoint'} is not known; give it with --license, as "
+        "cc-by-nc-4.0 for Tiny Aya" + ("" if base else ", and the checkpoint's id with --base")
     )
 
 

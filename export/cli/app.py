@@ -13,13 +13,12 @@ from typing import NoReturn
 import typer
 
 from tinyaya.export.cli.bench import bench
-from tinyaya.export.cli.bundles import demo, inspect, verify
+from tinyaya.export.cli.bundles import demo, inspect, push, verify
 from tinyaya.export.cli.chat import chat
 from tinyaya.export.cli.doctor import doctor
 from tinyaya.export.cli.export import export
 from tinyaya.export.cli.languages import variants
 from tinyaya.export.cli.plan import plan
-from tinyaya.export.cli.push import push
 from tinyaya.export.cli.quality import evaluate, sensitivity, show_recipe
 from tinyaya.export.cli.run import run
 from tinyaya.export.cli.serve import serve

@@ -1,4 +1,4 @@
-"""Runs `inspect`, `verify` and `demo`: shows what a bundle holds, and checks it."""
+"""Runs `inspect`, `verify`, `push` and `demo`: shows what a bundle holds, checks and shares it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from tinyaya.export.cli.options import BundleSource, EngineName, Json, Texts, find_shown, print_json
+from tinyaya.export.cli.options import (
+    BundleFolder,
+    BundleSource,
+    EngineName,
+    Json,
+    Texts,
+    find_shown,
+    print_json,
+)
 
 
 def inspect(bundle: BundleSource, as_json: Json = False) -> None:
@@ -43,7 +51,7 @@ def verify(
     from tinyaya.export.cli.tables import print_checks
     from tinyaya.export.proof.verify import verify_bundle
     from tinyaya.export.system.progress_bar import shown_progress
-    from tinyaya.runtime.hub import find_bundle
+    from tinyaya.runtime.hub.download import find_bundle
 
     with shown_progress() as progress:
         checks = verify_bundle(
@@ -56,6 +64,29 @@ def verify(
         print_checks(checks)
     if not ok:
         raise typer.Exit(1)
+
+
+def push(
+    folder: BundleFolder,
+    name: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The model on the Hub.")],
+    private: Annotated[bool, typer.Option("--private", help="Where it is made now.")] = False,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="The checkpoint.", show_default="the manifest's"),
+    ] = None,
+    license_: Annotated[
+        str | None,
+        typer.Option("--license", metavar="NAME", help="Of it.", show_default="its card's"),
+    ] = None,
+) -> None:
+    """Upload the bundle in DIR, or all that are in its folders, with a model card.
+
+    Example: tinyaya-export push aya my-name/tiny-aya-global-int4 --private
+    """
+    from tinyaya.export.bundle.publish import PublishOptions, publish
+
+    options = PublishOptions(private=private, base=base, license=license_)
+    print(publish(folder, name, options))
 
 
 def demo(

@@ -10,7 +10,8 @@ import typer
 
 from tinyaya.runtime import AnswerOptions, Bundle, Constraint, Penalties, Sampler
 from tinyaya.runtime.errors import OptionError
-from tinyaya.runtime.hub import find_bundle, read_id
+from tinyaya.runtime.hub.download import find_bundle
+from tinyaya.runtime.hub.ids import read_id
 
 Source = Annotated[
     str, typer.Argument(metavar="SRC", help="Checkpoint: a folder, or ORG/NAME[@REVISION].")

@@ -103,7 +103,6 @@ def plan(
 ) -> None:
     """Estimate bytes on disk, on the device and of the export; SRC may be a bundle.
 
-    Of an id only names and sizes are downloaded.
     Example: tinyaya-export plan tiny-aya-global --recipe int4 --context 4096 --device pi5
     """
     from tinyaya.export.source.hub import sizes_alone

@@ -15,7 +15,8 @@ from tinyaya.export.source.tokenizer import (
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
 )
-from tinyaya.runtime.hub import HubId, download, explained, quiet, read_id
+from tinyaya.runtime.hub.download import download, explained, quiet
+from tinyaya.runtime.hub.ids import HubId, read_id
 from tinyaya.runtime.manifest import MANIFEST_FILE
 from tinyaya.runtime.progress import Progress, Silent
 

@@ -11,7 +11,7 @@ import yaml
 from tests.hub.conftest import BUNDLE, MODEL, TOKEN, User, told
 from tests.hub.server import Hub
 from tinyaya.runtime import MissingFileError, open_bundle
-from tinyaya.runtime.hub import kept_at, origin
+from tinyaya.runtime.hub.ids import kept_at, origin
 
 AS_WRITER = {"HF_TOKEN": TOKEN}
 ASK = ("--prompt", "Habari", "--max-tokens", 3, "--temperature", 0)

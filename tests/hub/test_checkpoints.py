@@ -10,7 +10,7 @@ from tests.conftest import NANO
 from tests.hub.conftest import MODEL, User
 from tests.hub.server import Hub
 from tinyaya.export.source.checkpoint import Checkpoint
-from tinyaya.runtime.hub import HubId, parse_id, read_id
+from tinyaya.runtime.hub.ids import HubId, parse_id, read_id
 
 WEIGHTS = "model.safetensors"
 

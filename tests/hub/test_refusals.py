@@ -7,8 +7,9 @@ import pytest
 
 from tests.hub.conftest import MODEL, User, told
 from tests.hub.server import Hub
-from tinyaya.runtime import hub as ours
 from tinyaya.runtime.errors import HubError
+from tinyaya.runtime.hub import download as ours
+from tinyaya.runtime.hub.ids import HubId
 from tinyaya.runtime.progress import Silent
 
 GATED, PRIVATE = "org/gated", "org/private"
@@ -71,7 +72,7 @@ def test_plan_of_weights_that_are_none(hub: Hub, user: User) -> None:
 def test_a_full_disk_is_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**9}))
     with pytest.raises(HubError, match=r"org/tiny needs 6\.70 GB more in .* has 1\.00 GB left"):
-        ours._check_disk(ours.HubId(name=MODEL), 6_700_000_000)
+        ours._check_disk(HubId(name=MODEL), 6_700_000_000)
 
 
 def test_a_file_that_cannot_be_written(hub: Hub, user: User) -> None:
@@ -97,5 +98,5 @@ def test_a_connection_that_stays_away_is_tried_three_times(monkeypatch: pytest.M
     progress = Silent()
     monkeypatch.setattr(progress, "note", noted.append, raising=False)
     with pytest.raises(HubError, match="no connection"):
-        ours.download(ours.HubId(name=MODEL), ["*"], progress)
+        ours.download(HubId(name=MODEL), ["*"], progress)
     assert len(tried) == 3 and len(noted) == 2

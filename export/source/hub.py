@@ -86,6 +86,8 @@ def _write_headers(id_: HubId, commit: str, folder: Path) -> None:
 
         files = get_safetensors_metadata(id_.name, revision=commit).files_metadata
     for name, metadata in files.items():
+        if Path(name).name != name:  # what an index says of a place elsewhere
+            continue
         tensors = metadata.tensors.items()
         keys = ("dtype", "shape", "data_offsets")
         rows = {tensor: {key: getattr(row, key) for key in keys} for tensor, row in tensors}

@@ -175,5 +175,5 @@ def _told(error: Exception, id_: HubId) -> str | None:
     if status in (401, 403):
         return f"{server} does not let this token do that with {id_.name}; {login}"
     if type(error).__module__.startswith(errors.__package__ or "") or isinstance(error, OSError):
-        return f"{id_}: {' '.join(str(cause or error).split())[:300]}; give the same command again"
+        return f"{id_}: {' '.join(str(cause or error).split())[:300]}"
     return None

@@ -1,5 +1,6 @@
 """What a Hub, or the way to it, does not give: one line that says why, and the way out."""
 
+import json
 import resource
 from pathlib import Path
 
@@ -67,6 +68,16 @@ def test_plan_of_weights_that_are_none(hub: Hub, user: User) -> None:
     told(user("plan", MODEL), MODEL)
     (hub.repositories.folder / MODEL / "model.safetensors").unlink()
     told(user("plan", MODEL), MODEL)
+
+
+def test_plan_writes_nothing_where_an_index_leads_elsewhere(hub: Hub, user: User) -> None:
+    place = hub.repositories.folder / MODEL
+    (place / "model.safetensors").rename(place / "original/model.safetensors")
+    away = "../../../../away/original/model.safetensors"
+    for shard in ("original/model.safetensors", away):
+        index = {"weight_map": {"model.norm.weight": shard}}
+        (place / "model.safetensors.index.json").write_text(json.dumps(index))
+        told(user("plan", MODEL), MODEL.replace("/", "--") if shard != away else MODEL[:3])
 
 
 def test_a_full_disk_is_told_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from tinyaya.export.system.out_of_memory import memory_explained
 from tinyaya.export.vocabulary.choose import trimmed
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime import Session, open_bundle
+from tinyaya.runtime.hub.ids import origin
 from tinyaya.runtime.progress import NamedProgress, Progress, Silent
 
 
@@ -64,11 +65,12 @@ class _Prepared:
 
 
 def export_bundle(
-    source: Path, target: Path, options: ExportOptions, progress: Progress | None = None
+    source: Path | str, target: Path, options: ExportOptions, progress: Progress | None = None
 ) -> list[ExportedBundle]:
     """Export `source` to a bundle at `target`, or to one a backend below it.
 
-    Raises ExportError, QuantizeError or OptionError; the target is then as it was before.
+    source: a checkpoint's folder, or its id on the Hub.
+    Raises ExportError, QuantizeError, HubError or OptionError; the target is then as it was before.
     """
     map_large_blocks()
     named = NamedProgress(progress or Silent())
@@ -76,7 +78,7 @@ def export_bundle(
     for path in targets.values():
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
-    export = resolve_export(trimmed(open_checkpoint(source), options, named), options)
+    export = resolve_export(trimmed(open_checkpoint(source, named), options, named), options)
     verdict = judge_export(export, backends, target)
     check_fits(verdict, target)
     needed_bytes = verdict.memory_bytes
@@ -155,6 +157,7 @@ def _write(
         tokenizer=export.checkpoint.tokenizer,
         golden=prepared.golden,
         trim=export.checkpoint.trim,
+        source=origin(export.checkpoint.folder),
         calibrated_for=export.calibration.languages if export.recipe.calibrated else (),
     )
     write_reports(folder, content)

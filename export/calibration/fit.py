@@ -176,7 +176,7 @@ def fit_layer(
     recipe: Recipe,
     index: int,
     streams: Streams,
-    advance: Advance = lambda: None,
+    advance: Advance = lambda steps=1: None,
 ) -> tuple[dict[str, QuantizedWeight], Streams]:
     """Weights of layer `index`, by their names in the checkpoint, and the streams after it.
 

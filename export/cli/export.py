@@ -30,7 +30,6 @@ from tinyaya.export.cli.options import (
 )
 from tinyaya.export.cli.quality import within
 from tinyaya.export.options import CalibrationOptions, ExportOptions
-from tinyaya.runtime.progress import Silent
 
 if TYPE_CHECKING:
     from tinyaya.export.pipeline import ExportedBundle
@@ -70,7 +69,7 @@ def export(
 ) -> None:
     """Quantize, trace and lower SRC; write and verify a bundle.
 
-    Example: tinyaya-export export tiny-aya-global --out aya --backend both
+    Example: tinyaya-export export CohereLabs/tiny-aya-global --out aya --backend both
     """
     from tinyaya.export.pipeline import export_bundle
     from tinyaya.export.source.checkpoint import open_checkpoint
@@ -91,7 +90,8 @@ def export(
         force=force,
     )
     if budget:
-        checkpoint = trimmed(open_checkpoint(source), options, Silent())
+        with shown_progress() as progress:
+            checkpoint = trimmed(open_checkpoint(source, progress), options, progress)
         chosen = within(budget, checkpoint, recipe, losses, options.fitted_to())
         options = replace(options, recipe=chosen)
     started = time.monotonic()

@@ -69,7 +69,7 @@ class Sensitivity:
 
 
 def measure_sensitivity(
-    source: Path,
+    source: Path | str,
     texts: Path | None,
     tokens: int,
     calibration: CalibrationOptions,
@@ -81,8 +81,8 @@ def measure_sensitivity(
     codes are fitted to the beginnings, so that what is chosen by losses can be evaluated on the
     texts for that.
     """
-    checkpoint = open_checkpoint(source)
-    encode, bos = hugging_face_encoder(source), checkpoint.tokenizer.bos
+    checkpoint = open_checkpoint(source, progress)
+    encode, bos = hugging_face_encoder(checkpoint.folder), checkpoint.tokenizer.bos
     ids = [encode(text) for text in calibration_texts(texts).values()]
     count = min(tokens, checkpoint.config.max_context, *(len(row) + 1 for row in ids))
     ids_LT = torch.tensor([[bos, *row[len(row) + 1 - count :]] for row in ids])

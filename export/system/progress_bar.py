@@ -10,18 +10,31 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
+    DownloadColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 from tinyaya.runtime.progress import Advance, Progress
 
 _LINE_EVERY_S = 30.0
 _SPEED_PERIOD_S = 3600.0  # steps of a calibration take minutes
+
+
+class _Amount(DownloadColumn):
+    """How many steps or bytes of how many; nothing where that is unknown."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text()
+        if task.fields.get("unit") == "B":
+            return super().render(task)
+        return Text(f"{task.completed:.0f}/{task.total:.0f}")
 
 
 class _Bars:
@@ -31,11 +44,11 @@ class _Bars:
         self._bars = bars
         self._task = bars.add_task("start", total=None)
 
-    def stage(self, name: str, total: int | None = None) -> Advance:
+    def stage(self, name: str, total: int | None = None, *, unit: str = "") -> Advance:
         """See `Progress`."""
         self._bars.remove_task(self._task)
-        self._task = task = self._bars.add_task(name, total=total)
-        return lambda: self._bars.advance(task)
+        self._task = task = self._bars.add_task(name, total=total, unit=unit)
+        return lambda steps=1: self._bars.advance(task, steps)
 
     def note(self, text: str) -> None:
         """See `Progress`."""
@@ -51,13 +64,16 @@ class _Lines:
         self._thread = Thread(target=self._tell, daemon=True)
         self._thread.start()
 
-    def stage(self, name: str, total: int | None = None) -> Advance:
-        """See `Progress`."""
-        self._name, self._total, self._done, self._started = name, total, 0, monotonic()
+    def stage(self, name: str, total: int | None = None, *, unit: str = "") -> Advance:
+        """See `Progress`; a download is told of when it begins, too."""
+        self._name, self._total, self._unit = name, total, unit
+        self._done, self._started = 0, monotonic()
+        if unit == "B":
+            self._print(0)
         return self._advance
 
-    def _advance(self) -> None:
-        self._done += 1
+    def _advance(self, steps: int = 1) -> None:
+        self._done += steps
 
     def note(self, text: str) -> None:
         """See `Progress`."""
@@ -65,16 +81,20 @@ class _Lines:
 
     def _tell(self) -> None:
         while not self._ended.wait(self._every_s):
-            passed_s = monotonic() - self._started
-            if passed_s < self._every_s:
-                continue
-            steps = f", step {self._done} of {self._total}" if self._total else ""
-            left = ""
-            if self._total and self._done:
-                left_s = passed_s * (self._total - self._done) / self._done
-                left = f", about {_clock(left_s)} left"
-            line = f"{self._name}{steps}, {_clock(passed_s)}{left}"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            if (passed_s := monotonic() - self._started) >= self._every_s:
+                self._print(passed_s)
+
+    def _print(self, passed_s: float) -> None:
+        words = [self._name]
+        if self._total and self._unit == "B":
+            words.append(f"{self._done / 1e6:.1f} of {self._total / 1e6:.1f} MB")
+        elif self._total:
+            words.append(f"step {self._done} of {self._total}")
+        words.append(_clock(passed_s))
+        if self._total and self._done:
+            left_s = passed_s * (self._total - self._done) / self._done
+            words.append(f"about {_clock(left_s)} left")
+        print(*words, sep=", ", file=sys.stderr, flush=True)  # noqa: T201
 
     def end(self) -> None:
         """Say no more."""
@@ -88,7 +108,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def shown_progress(line_every_s: float = _LINE_EVERY_S) -> Iterator[Progress]:
-    """Progress on stderr with the stage's name, its steps and the time left."""
+    """Progress on stderr with the stage's name, its steps or bytes, and the time left."""
     if not sys.stderr.isatty():
         lines = _Lines(line_every_s)
         try:
@@ -100,7 +120,7 @@ def shown_progress(line_every_s: float = _LINE_EVERY_S) -> Iterator[Progress]:
         SpinnerColumn(),
         TextColumn("{task.description:<24}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        _Amount(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -5,14 +5,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from tests import store
 from tests.cli.conftest import Result
 from tests.hub.repositories import Repositories
 from tests.hub.server import Hub, started
+from tinyaya.export.options import ExportOptions
 from tinyaya.export.source.checkpoint import Checkpoint
 
 MODEL = "org/tiny"  # a checkpoint
@@ -76,14 +78,18 @@ def user(tmp_path: Path, hub: Hub) -> User:
     return User(home, {"HF_ENDPOINT": hub.address})
 
 
-@pytest.fixture(scope="module")
-def bundle(shallow: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def bundle(shallow: Checkpoint) -> Path:
     """One of the local checkpoint; tests only read it."""
-    from tinyaya.export.options import ExportOptions
     from tinyaya.export.pipeline import export_bundle
 
-    target = tmp_path_factory.mktemp("local") / "bundle"
-    return export_bundle(shallow.folder, target, ExportOptions(recipe="int8", preamble=""))[0].path
+    options = ExportOptions(recipe="int8", preamble="")
+    parts = store.checkpoint_hash(shallow.folder), options
+    return store.keep(
+        "hub",
+        parts,
+        lambda folder: export_bundle(shallow.folder, folder, replace(options, force=True)),
+    )
 
 
 def told(result: Result, *words: str) -> None:

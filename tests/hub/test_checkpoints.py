@@ -25,7 +25,7 @@ def test_a_bundle_is_that_of_the_folder(hub: Hub, user: User, bundle: Path) -> N
     result = user("export", MODEL, "--out", "out", *options)
     assert result.code == 0, result.err
     shown = [line for line in result.err.splitlines() if line.startswith(f"download {MODEL}, ")]
-    assert len(shown) == 1 and ", 0.0 of 1" in shown[0]
+    assert len(shown) == 1 and ", 0.0 of 3.6 MB" in shown[0]
     asked = {path.rpartition("/")[2] for path in hub.asked("GET", f"/{MODEL}/")}
     asked -= {"main", *(commit for _, commit in hub.repositories._commits)}
     tokenizer = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}

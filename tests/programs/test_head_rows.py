@@ -137,3 +137,15 @@ def test_the_head_stays_xnnpacks(
     assert more == ({} if recipe == "fp32" else {"aten::slice_copy.Tensor_out": 2})
     assert not before - counts
     assert not any(name.split("::")[-1].split(".")[0] in PRODUCTS for name in counts)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("recipe", EXPORTED)
+def test_programs_are_those_of_all_passes(
+    lone: Checkpoint, recipe: str, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of XNNPACK that are left out would have changed nothing."""
+    needed = make_bundle(lone, "executorch", recipe)
+    monkeypatch.setattr(backend, "needed_passes", nullcontext)
+    everything = make_bundle(lone, "executorch", recipe, patched="all passes")
+    assert (needed / "model.pte").read_bytes() == (everything / "model.pte").read_bytes()

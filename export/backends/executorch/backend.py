@@ -17,6 +17,7 @@ from tinyaya.export.backends.executorch.head_rows import rows_in_xnnpack
 from tinyaya.export.backends.executorch.placeholders import fill_placeholders
 from tinyaya.export.backends.executorch.runner_methods import runner_methods
 from tinyaya.export.backends.executorch.shared_segments import share_segments
+from tinyaya.export.backends.executorch.xnnpack_passes import needed_passes
 from tinyaya.export.decoder.activations import Rounding, int8_rows
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.options import Limits
@@ -57,7 +58,7 @@ class ExecuTorchBackend:
 
     def lower(self, traced: TracedModel, tokenizer: Tokenizer) -> Program:
         """See `Backend`."""
-        with warnings.catch_warnings(), rows_in_xnnpack():
+        with warnings.catch_warnings(), rows_in_xnnpack(), needed_passes():
             warnings.simplefilter("ignore")  # deprecations inside torch and executorch
             edge = to_edge_transform_and_lower(
                 traced.exported,

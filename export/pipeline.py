@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tinyaya.export.backends import BACKENDS, find_backend
 from tinyaya.export.backends.base import Backend
 from tinyaya.export.backends.trace import trace_model
 from tinyaya.export.bundle.preamble import ship_preamble
 from tinyaya.export.bundle.resolve import ResolvedExport, resolve_export
-from tinyaya.export.bundle.staging import check_target, staged, writes_explained
+from tinyaya.export.bundle.staging import check_target, scratch_in, staged, writes_explained
 from tinyaya.export.bundle.tokenizer_proof import Golden, golden_tokens, prove_tokenizer
 from tinyaya.export.bundle.write import (
     BundleContent,
@@ -86,7 +85,7 @@ def export_bundle(
             name: stack.enter_context(staged(path, force=options.force))
             for name, path in targets.items()
         }
-        golden = golden_tokens(export.checkpoint.folder / "tokenizer.json")
+        golden = golden_tokens(export.checkpoint.tokenizer.encoder())
         clients = {}
         for name, folder in folders.items():  # before hours of work for what nobody could read
             with writes_explained(folder, targets[name]):
@@ -113,8 +112,8 @@ def _prove_tokenizer(
     folder: Path, checkpoint: Checkpoint, golden: Golden, engine: str
 ) -> Mapping[str, str]:
     write_tokenizer(folder, checkpoint.tokenizer, engine)
-    with TemporaryDirectory(dir=folder.parent) as scratch:
-        return prove_tokenizer(golden, folder, Path(scratch), engine)
+    with scratch_in(folder) as scratch:
+        return prove_tokenizer(golden, folder, scratch, engine)
 
 
 def _prepare(export: ResolvedExport, golden: Golden, progress: Progress) -> _Prepared:
@@ -196,7 +195,8 @@ def _write_program(folder: Path, prepared: _Prepared, backend: Backend, progress
     progress.stage(f"{backend.name}: trace")
     traced = trace_model(prepared.model, export.limits, backend, len(export.preamble))
     progress.stage(f"{backend.name}: lower")
-    program = backend.lower(traced, export.checkpoint.tokenizer)
+    with scratch_in(folder):
+        program = backend.lower(traced, export.checkpoint.tokenizer)
     progress.stage(f"{backend.name}: write")
     program.write(folder)
     file = program.file

@@ -6,6 +6,7 @@ Killed at any moment, the target is the old bundle or absent.
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,21 @@ def writes_explained(staging: Path, target: Path) -> Iterator[None]:
         if error.errno == errno.ENOMEM:  # is about memory, not about the target
             raise
         raise _explained(error, staging, target) from error
+
+
+@contextmanager
+def scratch_in(staging: Path) -> Iterator[Path]:
+    """Yield an empty folder in `staging`, where libraries put temporary files, too.
+
+    The disk of the target has room for them; TMPDIR is often a small part of memory.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(dir=staging) as scratch:
+        tempfile.tempdir = scratch
+        try:
+            yield Path(scratch)
+        finally:
+            tempfile.tempdir = before
 
 
 def check_target(target: Path, *, force: bool) -> None:

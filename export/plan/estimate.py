@@ -1,5 +1,6 @@
 """Estimates the bytes that an export takes on disk, on the device and here."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def plan_export(export: ResolvedExport, backend: Backend) -> Plan:
     weights = weights_bytes(config, recipe, backend)
     cache = kv_cache_bytes(config, limits, recipe)
     rope = 2 * limits.context * config.layers[0].head_dim // 2 * _FLOAT_BYTES
-    tokenizer = (checkpoint.folder / "tokenizer.json").stat().st_size
+    tokenizer = _json_bytes(checkpoint.tokenizer.definition)
     first = len(export.preamble) * sum(_position_bytes(layer, recipe) for layer in config.layers)
     bundle = weights + rope + tokenizer + first + footprint.graph_bytes * len(config.layers)
     step = _step_bytes(config, limits.chunk)
@@ -200,3 +201,8 @@ def check_resources(export: ResolvedExport, backends: Sequence[Backend], target:
 
 def _gb(count: int) -> str:
     return f"{count / 1e9:.2f} GB"
+
+
+def _json_bytes(value: object) -> int:
+    """As bundles have it."""
+    return len(json.dumps(value, ensure_ascii=False, indent=1).encode())

@@ -78,7 +78,7 @@ def _check_model(
     checkpoint = open_as(source, bundle)
     if tokens is not None and not 0 < tokens <= manifest.limits.context:
         raise OptionError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
-    same = golden_tokens(checkpoint.folder / "tokenizer.json") == golden
+    same = golden_tokens(checkpoint.tokenizer.encoder()) == golden
     yield Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts")
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
     bos, window = manifest.tokens.bos, checkpoint.config.window

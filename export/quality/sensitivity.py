@@ -30,7 +30,6 @@ from tinyaya.export.options import CalibrationOptions
 from tinyaya.export.proof.parity import float_model
 from tinyaya.export.quality.recall import reference_recall
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
-from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.quantize.budget import Choice
 from tinyaya.quantize.gptq import quantize_calibrated
 from tinyaya.quantize.groupwise import dequantize
@@ -118,7 +117,7 @@ def measure_sensitivity(
     texts for that.
     """
     checkpoint = open_checkpoint(source)
-    encode, bos = hugging_face_encoder(source), checkpoint.tokenizer.bos
+    encode, bos = checkpoint.tokenizer.encoder(), checkpoint.tokenizer.bos
     ids = [encode(text) for text in calibration_texts(texts).values()]
     count = min(tokens, checkpoint.config.max_context, *(len(row) + 1 for row in ids))
     ids_LT = torch.tensor([[bos, *row[len(row) + 1 - count :]] for row in ids])

@@ -7,7 +7,7 @@ tokenizers get two splits wrong without a warning; one merged split is exact in 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -36,11 +36,13 @@ _CLIENTS_CLASS = "PreTrainedTokenizerFast"
 class Tokenizer:
     """What a bundle needs of a tokenizer.
 
-    definition: `tokenizer.json` in merged form. config: `tokenizer_config.json` for clients.
+    original: `tokenizer.json` as it was found, its truth. definition: in merged form. config:
+    `tokenizer_config.json` for clients.
     unused: half-open ranges of table rows that no token has, never to be sampled. sampling: the
     checkpoint's defaults. notes: what was left out, for the user to know.
     """
 
+    original: Mapping[str, Any] = field(repr=False)
     definition: Mapping[str, Any] = field(repr=False)
     config: Mapping[str, Any] = field(repr=False)
     chat_template: str | None = field(repr=False)
@@ -61,6 +63,27 @@ class Tokenizer:
         if engine == "executorch" and normalizer == {"type": "NFC"}:
             return {**self.definition, "normalizer": None}
         return self.definition
+
+    def encoder(self) -> Encode:
+        """Text -> ids, without special tokens, as Hugging Face's library reads the original."""
+        return _encoder(_library(Path(TOKENIZER_FILE), self.original))
+
+    def trimmed(
+        self, original: Mapping[str, Any], new: Mapping[int, int], rows: int
+    ) -> "Tokenizer":
+        """With the tokens of `original` alone, in a table of so many rows.
+
+        new: old id -> its new one. Raises KeyError where `new` lacks an id that is named.
+        """
+        return replace(
+            self,
+            original=original,
+            definition=_merged(original),
+            bos=new[self.bos],
+            pad=new[self.pad],
+            stop=tuple(sorted(new[id_] for id_ in self.stop)),
+            unused=_gaps(_written_ids(original), rows),
+        )
 
 
 def open_tokenizer(
@@ -90,13 +113,14 @@ def open_tokenizer(
         )
     outside = sorted({*named, *pad} - {*_in_table([*named, *pad], vocab_size)})
     return Tokenizer(
+        original=definition,
         definition=_merged(definition),
         config=_clients_config(files),
         chat_template=_chat_template(folder, files),
         bos=bos[0],
         pad=next(iter(_in_table(pad, vocab_size)), 0),
         stop=tuple(sorted(set(stop))),
-        unused=_gaps(set(ids.values()), vocab_size),
+        unused=_gaps(ids, vocab_size),
         sampling=_sampling(generation),
         notes=tuple(
             f"stop or pad id {id_} is left out: the vocabulary has {vocab_size} rows"
@@ -162,10 +186,14 @@ def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
         yield {"id": id_, "content": row["content"]} | {key: bool(row.get(key)) for key in flags}
 
 
+def _written_ids(definition: Mapping[str, Any]) -> dict[str, int]:
+    added = {row.get("content"): row.get("id") for row in definition["added_tokens"]}
+    return {**definition["model"]["vocab"], **added}
+
+
 def _all_ids(folder: Path, definition: Mapping[str, Any]) -> dict[str, int]:
     """Token -> id; raises TokenizerError where the library reads other ids than are written."""
-    added = {row.get("content"): row.get("id") for row in definition["added_tokens"]}
-    ids: dict[str, int] = {**definition["model"]["vocab"], **added}
+    ids = _written_ids(definition)
     path = folder / TOKENIZER_FILE
     if strange := [token for token, id_ in ids.items() if not isinstance(id_, int)]:
         raise TokenizerError(f"{path}: the id of {strange[0]!r} is no whole number")
@@ -235,9 +263,9 @@ def _chat_template(folder: Path, files: Mapping[str, Any]) -> str | None:
     return template
 
 
-def _gaps(used: set[int], size: int) -> tuple[tuple[int, int], ...]:
-    """Half-open ranges of [0, size) that hold no used id."""
-    edges = [-1, *sorted(used), size]
+def _gaps(ids: Mapping[str, int], size: int) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges of [0, size) that hold no id of a token."""
+    edges = [-1, *sorted(set(ids.values())), size]
     return tuple((a + 1, b) for a, b in pairwise(edges) if b > a + 1)
 
 
@@ -302,5 +330,8 @@ def _library(path: Path, definition: Mapping[str, Any]) -> HuggingFaceTokenizer:
 
 def hugging_face_encoder(folder: Path) -> Encode:
     """Text -> ids, without special tokens, by the folder's `tokenizer.json`."""
-    tokenizer = _library(folder / TOKENIZER_FILE, read_definition(folder))
+    return _encoder(_library(folder / TOKENIZER_FILE, read_definition(folder)))
+
+
+def _encoder(tokenizer: HuggingFaceTokenizer) -> Encode:
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinyaya.export.errors import TargetError
@@ -31,6 +31,7 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
     """
     check_target(target, force=force)
     staging = target.parent / f".{target.name}.partial-{os.getpid()}"
+    absent = [path for path in target.parents if not path.exists()]
     try:
         with writes_explained(staging, target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,9 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
             _publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for path in absent:
+            with suppress(OSError):  # holds a bundle
+                path.rmdir()
 
 
 @contextmanager

@@ -139,10 +139,11 @@ def read_definition(folder: Path) -> dict[str, Any]:
         raise TokenizerError(f"{folder} has no tokenizer.json; download it with the checkpoint")
     definition = _read_object(path)
     model = definition.get("model")
-    if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("vocab"):
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    if not vocab or not isinstance(vocab, dict) or model.get("type") != "BPE":
         raise TokenizerError(f"{path}: expected a byte-level BPE tokenizer of Hugging Face's form")
-    added = _rows(path, "added_tokens", definition.get("added_tokens"))
-    known = {row.get("content") for row in added} | model["vocab"].keys()
+    added = _added(path, definition.get("added_tokens") or [])
+    known = {row["content"] for row in added} | vocab.keys()
     more = [row for row in _added_elsewhere(folder) if row["content"] not in known]
     return {**definition, "added_tokens": added + more, "truncation": None, "padding": None}
 
@@ -157,12 +158,14 @@ def _read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _rows(path: Path, key: str, value: Any) -> list[dict[str, Any]]:
-    """Objects of a list that may be absent."""
-    rows = value or []
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise TokenizerError(f"{path}: {key} is {str(value)[:60]}; expected a list of objects")
-    return rows
+def _added(path: Path, rows: Any) -> list[dict[str, Any]]:
+    """The added tokens of `tokenizer.json`, each an object with its text."""
+    for row in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(row, dict) or not isinstance(row.get("content"), str):
+            raise TokenizerError(
+                f"{path}: added_tokens holds {str(row)[:60]}; expected objects with their content"
+            )
+    return list(rows)
 
 
 def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
@@ -177,7 +180,7 @@ def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
             continue
         try:
             found |= {int(id_): row for id_, row in read(_read_object(path)).items()}
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise TokenizerError(f"{path}: added tokens cannot be read: {error}") from error
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     for id_, row in sorted(found.items()):
@@ -187,7 +190,7 @@ def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _written_ids(definition: Mapping[str, Any]) -> dict[str, int]:
-    added = {row.get("content"): row.get("id") for row in definition["added_tokens"]}
+    added = {row["content"]: row.get("id") for row in definition["added_tokens"]}
     return {**definition["model"]["vocab"], **added}
 
 

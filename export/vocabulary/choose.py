@@ -87,8 +87,8 @@ def _needed(
     code = (files("tinyaya.export.vocabulary") / _CODE_SAMPLE_FILE).read_text("utf-8")
     texts = [code, preamble or ""]
     if tokenizer.chat_template is not None:
-        template = ChatTemplate(tokenizer.chat_template, tokenizer.config)
         with suppress(ChatTemplateError):  # the search for a preamble tells
+            template = ChatTemplate(tokenizer.chat_template, tokenizer.config)
             texts.append(template.render([{"role": "user", "content": "a"}]))
     return {pairs.tokens[id_] for id_ in chain.from_iterable(map(encode, texts))}
 

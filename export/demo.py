@@ -11,12 +11,11 @@ from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
 from tinyaya.export.pipeline import export_bundle
-from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import SINGLE_STEPS, Check
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.quantize.quantizer import QuantizedModel
-from tinyaya.runtime import Bundle, Sampler, Session, complete, open_bundle
+from tinyaya.runtime import Bundle, Logits, Sampler, Session, complete, open_bundle
 from tinyaya.runtime.progress import Progress
 
 RECIPES_SHOWN = ("int4", "int8")

@@ -26,7 +26,6 @@ from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.errors import ParityError
 from tinyaya.export.options import ExportOptions
 from tinyaya.export.plan.estimate import check_resources
-from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
@@ -34,7 +33,7 @@ from tinyaya.export.system.allocator import map_large_blocks, rare_collections
 from tinyaya.export.system.out_of_memory import memory_explained
 from tinyaya.export.vocabulary.choose import trimmed
 from tinyaya.quantize.quantizer import QuantizedModel
-from tinyaya.runtime import Session, open_bundle
+from tinyaya.runtime import Logits, Session, open_bundle
 from tinyaya.runtime.progress import NamedProgress, Progress, Silent
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyaya.export.options import Limits
-from tinyaya.export.proof.kl import Logits, kl
+from tinyaya.export.proof.kl import kl
 from tinyaya.export.proof.probe import (
     PROBE_FILE,
     Check,
@@ -16,7 +16,7 @@ from tinyaya.export.proof.probe import (
     replay_probe,
     step_logits,
 )
-from tinyaya.runtime import Bundle, open_bundle
+from tinyaya.runtime import Bundle, Logits, open_bundle
 from tinyaya.runtime.errors import OptionError
 
 if TYPE_CHECKING:

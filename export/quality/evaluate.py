@@ -14,7 +14,6 @@ from torch import Tensor
 
 from tinyaya.export.decoder.reference import head_logits, reference_hidden
 from tinyaya.export.languages.texts import Texts, evaluation_texts
-from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import float_model
 from tinyaya.export.quality.continuation import collapse_rates
 from tinyaya.export.quality.figures import (
@@ -28,7 +27,7 @@ from tinyaya.export.quality.recall import recall_rates
 from tinyaya.export.quality.regional import trim_figures
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.export.vocabulary.trim import open_as
-from tinyaya.runtime import Session, open_bundle
+from tinyaya.runtime import Logits, Session, open_bundle
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Progress
 

@@ -3,7 +3,6 @@
 Tensors are matched both ways: every tensor of the architecture must be there, and no other.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from tinyaya.export.decoder.config import DecoderConfig, parse_config
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
 from tinyaya.export.errors import CheckpointError, TensorError
+from tinyaya.export.source.json_file import read_object
 from tinyaya.export.source.tokenizer import (
     ADDED_TOKENS_FILE,
     TEMPLATE_FILES,
@@ -158,13 +158,7 @@ def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
                 f"{path.parent} has no {path.name}; download the whole checkpoint"
             )
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot read: {error}; download it again") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
+    return read_object(path)
 
 
 def _locate(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:

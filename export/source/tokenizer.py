@@ -13,10 +13,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Regex
 from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers.normalizers import Replace
 
 from tinyaya.export.errors import TokenizerError
+from tinyaya.export.source.json_file import read_object
 from tinyaya.runtime.manifest import sampling_problem
+from tinyaya.runtime.tokenizer import read_tokenizer
 
 TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
@@ -27,6 +31,15 @@ _DIGITS = r"\d{1,3}(?=(?:\d{3})*\b)"
 # Tokens that end an answer although a generation_config may not list them.
 _TURN_ENDS = ("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>")
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token")  # bytes leave nothing unknown
+# Kinds of steps that byte-level BPE has, in any client.
+_STEPS = {
+    "normalizer": ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Replace"),
+    "pre_tokenizer": ("Split", "Digits", "Punctuation", "ByteLevel"),
+    "post_processor": ("TemplateProcessing", "ByteLevel", "RobertaProcessing", "BertProcessing"),
+    "decoder": ("ByteLevel",),
+}
+_PROBE = "ab 12 ,.\n\n  C's"  # of most kinds of characters
+_SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
 # The class that transformers and onnxruntime-genai both read; what a checkpoint names, such as
 # CohereTokenizerFast, the latter refuses.
 _CLIENTS_CLASS = "PreTrainedTokenizerFast"
@@ -95,8 +108,7 @@ def open_tokenizer(
     tokenizer_config.json. Raises TokenizerError for a tokenizer that is absent or of another kind.
     """
     definition = read_definition(folder)
-    ids = _all_ids(folder, definition)
-    vocab_size = config["vocab_size"]
+    ids, vocab_size = _all_ids(folder, definition), config["vocab_size"]
     if max(ids.values()) >= vocab_size:
         raise TokenizerError(
             f"{folder}: tokenizer.json has id {max(ids.values())}, but the vocabulary table has "
@@ -137,25 +149,56 @@ def read_definition(folder: Path) -> dict[str, Any]:
     path = folder / TOKENIZER_FILE
     if not path.exists():
         raise TokenizerError(f"{folder} has no tokenizer.json; download it with the checkpoint")
-    definition = _read_object(path)
+    definition = read_object(path, TokenizerError)
     model = definition.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
-    if not vocab or not isinstance(vocab, dict) or model.get("type") != "BPE":
+    if not vocab or not isinstance(vocab, dict) or definition["model"].get("type") != "BPE":
         raise TokenizerError(f"{path}: expected a byte-level BPE tokenizer of Hugging Face's form")
+    _refuse_other_kinds(path, definition)
     added = _added(path, definition.get("added_tokens") or [])
     known = {row["content"] for row in added} | vocab.keys()
     more = [row for row in _added_elsewhere(folder) if row["content"] not in known]
     return {**definition, "added_tokens": added + more, "truncation": None, "padding": None}
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _refuse_other_kinds(path: Path, definition: Mapping[str, Any]) -> None:
+    """What is no byte-level BPE; some of it ends libraries, or hangs them."""
+    for key, kinds in _STEPS.items():
+        for step in _steps(definition.get(key)):
+            if not isinstance(step, dict) or step.get("type") not in kinds:
+                found = step.get("type") if isinstance(step, dict) else step
+                raise TokenizerError(
+                    f"{path}: {key} is {str(found)[:60]!r}; supported: {', '.join(kinds)}"
+                )
+            if _finds_nothing(step.get("pattern")):
+                raise TokenizerError(
+                    f"{path}: {key} has the pattern {str(step['pattern'])[:60]}, which matches "
+                    "where no character is; expected one that takes some"
+                )
+    for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+        if found := definition["model"].get(option):
+            raise TokenizerError(f"{path}: model has {option} = {str(found)[:60]}; supported: none")
+
+
+def _steps(step: Any) -> Iterator[Any]:
+    """A step of a tokenizer, or all that a sequence holds."""
+    inner = next((step[key] for key in _SEQUENCES if isinstance(step, dict) and key in step), None)
+    if isinstance(inner, list) and step.get("type") == "Sequence":
+        for one in inner:
+            yield from _steps(one)
+    elif step is not None:
+        yield step
+
+
+def _finds_nothing(pattern: Any) -> bool:
+    """Whether it matches between two characters, where clients hang."""
+    if not isinstance(pattern, dict) or not isinstance(regex := pattern.get("Regex"), str):
+        return bool(pattern == {"String": ""})
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TokenizerError(f"{path}: cannot read: {error}; download it again") from error
-    if not isinstance(value, dict):
-        raise TokenizerError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
+        marked, left = (Replace(Regex(regex), to).normalize_str(_PROBE) for to in ("\0", ""))
+    except Exception:  # the library has no other kind; reading the whole file says what is wrong
+        return False
+    return bool(marked.count("\0") > len(_PROBE) - len(left))
 
 
 def _added(path: Path, rows: Any) -> list[dict[str, Any]]:
@@ -179,7 +222,7 @@ def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
         if not path.exists():
             continue
         try:
-            found |= {int(id_): row for id_, row in read(_read_object(path)).items()}
+            found |= {int(id_): row for id_, row in read(read_object(path, TokenizerError)).items()}
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise TokenizerError(f"{path}: added tokens cannot be read: {error}") from error
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
@@ -246,7 +289,7 @@ def _chat_template(folder: Path, files: Mapping[str, Any]) -> str | None:
     template = files.get("chat_template")
     for path in (folder / name for name in reversed(TEMPLATE_FILES)):
         if path.suffix == ".json" and path.exists():
-            template = _read_object(path).get("chat_template")
+            template = read_object(path, TokenizerError).get("chat_template")
         elif path.exists():
             try:
                 template = path.read_text(encoding="utf-8")
@@ -326,8 +369,8 @@ def _splits_digits_first(steps: Sequence[Mapping[str, Any]]) -> bool:
 
 def _library(path: Path, definition: Mapping[str, Any]) -> HuggingFaceTokenizer:
     try:
-        return HuggingFaceTokenizer.from_str(json.dumps(definition, ensure_ascii=False))
-    except Exception as error:  # the library raises no other kind
+        return read_tokenizer(json.dumps(definition, ensure_ascii=False))
+    except ValueError as error:
         raise TokenizerError(f"{path}: cannot read: {error}; download it again") from error
 
 

@@ -28,11 +28,11 @@ _SNIPPETS = (
     "{% for i in range(10**9) %}x{% endfor %}", "{{ 'a' * 10**10 }}", "{{ messages[9].content }}",
     "{% include 'x' %}", "{{ ''.__class__.__mro__ }}", "{{ nobody.knows }}", "{% for", "{{",
     "{{ messages | tojson(indent=10**9) }}", "{{ raise_exception(3) }}", "{% generation %}",
-    "{{ strftime_now(3) }}", "{{ 'x' | center(10**9) }}", "{{ 10**10**7 }}",
+    "{{ strftime_now(3) }}", "{{ 'x' | center(10**9) }}", "{{ 10**(10**7) }}",
     "{% extends bos_token %}", "{% set messages = 3 %}", "{{ 1 / 0 }}",
     "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}", "{{ cycler() }}", "\ud800", "\x00",
     "{{ lipsum(10**9) }}", "{{ 'a'.ljust(10**10) }}", "{{ [1] * 10**10 }}", "{{ {}.x.y }}",
-    "{% for a in range(9999) %}{% for b in range(9999) %}xx{% endfor %}{% endfor %}",
+    "{% for a in range(9999) %}{% for b in range(9999) %}{{ 'x' * 99 }}{% endfor %}{% endfor %}",
 )  # fmt: skip
 _OPTIONS = tuple(
     ExportOptions(backend=backend, context=64, chunk=16, verify=False, vocabulary=vocabulary)
@@ -40,6 +40,25 @@ _OPTIONS = tuple(
     for vocabulary in (None, VocabularyOptions(languages=("sw",)))
 )
 _RAW = (b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b'"\xff"', b'"\\ud800"', b"[" * 100_000)
+
+
+# Steps that libraries panic at, end at or hang at, where they are let.
+_STEPS: tuple[Any, ...] = (
+    {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, {"type": "FixedLength", "length": 0},
+    {"type": "Replace", "pattern": {"String": ""}, "content": "x"}, {"type": "NFC"},
+    {"type": "Split", "pattern": {"Regex": "a*"}, "behavior": "Isolated", "invert": False},
+    {"type": "Split", "pattern": {"String": ""}, "behavior": "Removed", "invert": True},
+    {"type": "Split", "pattern": {"Regex": "(?<=a+)b"}, "behavior": "Isolated", "invert": False},
+    {"type": "Metaspace", "replacement": ""}, {"type": "Digits", "individual_digits": True},
+    {"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": True},
+    {"type": "Strip", "content": "x", "start": 10**9, "stop": 10**9}, {"type": "Sequence"},
+    {"type": "RobertaProcessing", "sep": ["x", 9999], "cls": ["y", 3], "trim_offsets": True,
+     "add_prefix_space": True},
+    {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x", "type_id": 0}}],
+     "pair": [], "special_tokens": {"x": {"id": "x", "ids": [9999], "tokens": ["x"]}}},
+)  # fmt: skip
+_STEP_KEYS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+_OPTIONAL_FILES = ("added_tokens.json", "chat_template.json", "chat_template.jinja")
 
 
 class _WeightsReachedError(BaseException):
@@ -72,6 +91,11 @@ class FolderFuzzer:
 
     def _mutated(self, chance: random.Random) -> Mapping[str, bytes]:
         files = dict(self._whole)
+        for name in _OPTIONAL_FILES:  # which go before others, when they are there
+            if chance.random() < 0.3:
+                del files[name]
+        if chance.random() < 0.3:
+            files["config.json"] = files["config.json"].replace(b"layer_types", b"not_there")
         for name in {_chosen(files, chance) for _ in range(chance.choice((1, 1, 2)))}:
             kind = chance.random()
             if kind < 0.05:
@@ -97,6 +121,9 @@ def _other_content(name: str, data: bytes, chance: random.Random) -> bytes:
         length = int.from_bytes(data[:8], "little")
         header = _other_json(data[8 : 8 + length], chance)
         return len(header).to_bytes(8, "little") + header + data[8 + length :]
+    if name == "tokenizer.json" and chance.random() < 0.1:
+        step = {chance.choice(_STEP_KEYS): chance.choice(_STEPS)}
+        return json.dumps({**json.loads(data), **step}).encode()
     return _other_json(data, chance)
 
 

@@ -1,5 +1,6 @@
 """Runs `inspect`, `verify` and `demo`: shows what a bundle holds, and checks it."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
 
     opened = open_bundle(bundle, check_hashes=False)
     if as_json:
-        print((opened.folder / "manifest.json").read_text(encoding="utf-8"), end="")
+        print_json(json.loads((opened.folder / "manifest.json").read_text(encoding="utf-8")))
     else:
         print_manifest(opened)
 

@@ -1,6 +1,7 @@
 """Defines the options that several commands have, and makes what they choose."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -193,8 +194,9 @@ def read_text(path: Path) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print `value` for programs to read."""
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    """Print `value` for programs to read, in whatever encoding."""
+    unicode = str(sys.stdout.encoding).lower().startswith("utf")
+    print(json.dumps(value, ensure_ascii=not unicode, indent=1))
 
 
 def preamble_text(value: str | None) -> str | None:

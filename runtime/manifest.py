@@ -101,7 +101,7 @@ class FileEntry:
 class Manifest:
     """All that a bundle says of itself.
 
-    recipe, versions, parity, quality and vocabulary are kept as they are.
+    recipe, versions, parity, quality, vocabulary and source are kept as they are.
     """
 
     engine: str
@@ -119,6 +119,7 @@ class Manifest:
     quality: Mapping[str, Any] | None = None
     vocabulary: Mapping[str, Any] | None = None
     calibrated_for: tuple[str, ...] = ()
+    source: Mapping[str, Any] | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -33,7 +33,7 @@ class BundleContent:
 
     program: the file that `engine` opens. preamble: what sessions can start from. trim: where the
     model has only some tokens of its checkpoint's vocabulary. calibrated_for: languages that have
-    half of the calibration text.
+    half of the calibration text. source: the checkpoint on the Hub, where it came from there.
     """
 
     engine: str
@@ -45,6 +45,7 @@ class BundleContent:
     preamble: Preamble | None = None
     trim: Trim | None = None
     calibrated_for: Sequence[str] = ()
+    source: Mapping[str, str] | None = None
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, engine: str) -> None:
@@ -95,6 +96,7 @@ def _write_manifest(
         **({"preamble": asdict(content.preamble)} if content.preamble else {}),
         **({"vocabulary": _vocabulary(content.trim)} if content.trim else {}),
         **({"calibrated_for": list(content.calibrated_for)} if content.calibrated_for else {}),
+        **({"source": dict(content.source)} if content.source else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in files
         },

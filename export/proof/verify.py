@@ -18,6 +18,7 @@ from tinyaya.export.proof.probe import (
 )
 from tinyaya.runtime import Bundle, Logits, open_bundle
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from tinyaya.export.source.checkpoint import Checkpoint
@@ -27,10 +28,11 @@ _MAX_KL_RATIO = 3  # of another text's KL to that which the export found
 
 def verify_bundle(
     folder: Path,
-    source: Path | None = None,
+    source: Path | str | None = None,
     tokens: int | None = None,
     *,
     engine: str | None = None,
+    progress: Progress | None = None,
 ) -> list[Check]:
     """Checks of the bundle in `folder`, against the checkpoint `source` if there is one.
 
@@ -47,7 +49,9 @@ def verify_bundle(
     if PROBE_FILE in bundle.manifest.files:
         checks += _check_program(bundle, _read(folder / PROBE_FILE))
     if source is not None:
-        checks += _check_model(bundle, golden, source, tokens)
+        from tinyaya.export.vocabulary.trim import open_as
+
+        checks += _check_model(bundle, golden, open_as(source, bundle, progress), tokens)
     return checks
 
 
@@ -68,14 +72,12 @@ def _check_program(bundle: Bundle, probe: dict[str, Any]) -> list[Check]:
 
 
 def _check_model(
-    bundle: Bundle, golden: dict[str, Any], source: Path, tokens: int | None
+    bundle: Bundle, golden: dict[str, Any], checkpoint: "Checkpoint", tokens: int | None
 ) -> Iterator[Check]:
     from tinyaya.export.bundle.tokenizer_proof import golden_tokens
-    from tinyaya.export.vocabulary.trim import open_as
     from tinyaya.quantize.recipe import parse_recipe
 
     manifest = bundle.manifest
-    checkpoint = open_as(source, bundle)
     if tokens is not None and not 0 < tokens <= manifest.limits.context:
         raise OptionError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
     same = golden_tokens(checkpoint.tokenizer.encoder()) == golden

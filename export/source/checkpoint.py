@@ -13,15 +13,9 @@ from torch import Tensor
 from tinyaya.export.decoder.config import DecoderConfig, parse_config
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
 from tinyaya.export.errors import CheckpointError, TensorError
+from tinyaya.export.source.hub import INDEX_FILE, SIDE_FILES, WEIGHTS_FILE, find_checkpoint
 from tinyaya.export.source.json_file import read_object
-from tinyaya.export.source.tokenizer import (
-    ADDED_TOKENS_FILE,
-    TEMPLATE_FILES,
-    TOKENIZER_CONFIG_FILE,
-    TOKENIZER_FILE,
-    Tokenizer,
-    open_tokenizer,
-)
+from tinyaya.export.source.tokenizer import Tokenizer, open_tokenizer
 from tinyaya.export.source.weights import (
     FLOAT_KINDS,
     FileState,
@@ -31,12 +25,8 @@ from tinyaya.export.source.weights import (
     stored_tensors,
 )
 from tinyaya.quantize.roles import LayerKind
+from tinyaya.runtime.progress import Progress
 
-_INDEX_FILE, _WEIGHTS_FILE = "model.safetensors.index.json", "model.safetensors"
-_SIDE_FILES = (
-    "config.json", "generation_config.json", TOKENIZER_FILE, TOKENIZER_CONFIG_FILE,
-    ADDED_TOKENS_FILE, *TEMPLATE_FILES, _INDEX_FILE,
-)  # fmt: skip
 # What tools put before the names of a text model's tensors.
 _PREFIXES = ("_orig_mod.", "model.language_model.", "language_model.")
 # Endings of names by which quantizers store weights, and what they are called.
@@ -112,10 +102,12 @@ class Checkpoint:
             check_unchanged(path, state)
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Open `folder`; raises CheckpointError (see `errors`) with what is wrong with it."""
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder; expected a Hugging Face checkpoint")
+def open_checkpoint(source: Path | str, progress: Progress | None = None) -> Checkpoint:
+    """Open a folder, or what an id on the Hub leads to (see `find_checkpoint`).
+
+    Raises CheckpointError (see `errors`) with what is wrong with it, and HubError.
+    """
+    folder = find_checkpoint(source, progress)
     _refuse_adapters(folder)
     states = {path: FileState.of(path.stat()) for path in folder.iterdir() if path.is_file()}
     raw = read_json(folder / "config.json")
@@ -129,7 +121,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     tensors = _plainly_named(_locate(folder, states))
     shapes = tensor_shapes(config)
     _match(tensors, shapes)
-    used = {folder / name for name in _SIDE_FILES} | {row.path for row in tensors.values()}
+    used = {folder / name for name in SIDE_FILES} | {row.path for row in tensors.values()}
     return Checkpoint(
         folder=folder,
         config=config,
@@ -163,25 +155,25 @@ def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
 
 def _locate(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:
     """Tensors by name, of one file or of shards with an index."""
-    if (folder / _INDEX_FILE).exists():
+    if (folder / INDEX_FILE).exists():
         return _locate_shards(folder, states)
-    if (folder / _WEIGHTS_FILE).exists():
-        return dict(_tensors(folder / _WEIGHTS_FILE, states))
+    if (folder / WEIGHTS_FILE).exists():
+        return dict(_tensors(folder / WEIGHTS_FILE, states))
     if any(found for pattern in _PICKLE_PATTERNS for found in folder.glob(pattern)):
         raise CheckpointError(
             f"{folder} holds pickled weights only, which can run code when loaded; "
             "convert them to safetensors"
         )
     raise CheckpointError(
-        f"{folder} has neither {_WEIGHTS_FILE} nor {_INDEX_FILE}; download the weights"
+        f"{folder} has neither {WEIGHTS_FILE} nor {INDEX_FILE}; download the weights"
     )
 
 
 def _locate_shards(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:
     """Tensors by name; the index must name what the shards hold, no less, no more."""
-    weight_map = read_json(folder / _INDEX_FILE).get("weight_map")
+    weight_map = read_json(folder / INDEX_FILE).get("weight_map")
     if not isinstance(weight_map, dict):
-        raise CheckpointError(f"{folder / _INDEX_FILE}: expected an object 'weight_map'")
+        raise CheckpointError(f"{folder / INDEX_FILE}: expected an object 'weight_map'")
     shards = {name: _shard_path(folder, shard) for name, shard in weight_map.items()}
     held: dict[tuple[str, Path], StoredTensor] = {}
     for path in sorted(set(shards.values())):
@@ -204,7 +196,7 @@ def _locate_shards(folder: Path, states: Mapping[Path, FileState]) -> dict[str, 
 def _shard_path(folder: Path, shard: object) -> Path:
     if not isinstance(shard, str) or Path(shard).name != shard or shard in ("", ".."):
         raise CheckpointError(
-            f"{folder / _INDEX_FILE}: {shard!r} is not a plain file name; download the index again"
+            f"{folder / INDEX_FILE}: {shard!r} is not a plain file name; download the index again"
         )
     return folder / shard
 

@@ -19,6 +19,7 @@ from tinyaya.export.source.weights import StoredTensor
 from tinyaya.export.vocabulary.bpe import BytePairs
 from tinyaya.runtime import Bundle
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Progress
 
 # Kernels take outputs in groups of up to 64; a row in a smaller last group has other last bits.
 ROW_MULTIPLE = 64
@@ -91,12 +92,12 @@ def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoi
         ) from error
 
 
-def open_as(source: Path, bundle: Bundle) -> Checkpoint:
+def open_as(source: Path | str, bundle: Bundle, progress: Progress | None = None) -> Checkpoint:
     """Open the checkpoint `source` and trim it as the bundle was.
 
     Raises CheckpointError, and OptionError for another model than the bundle's.
     """
-    checkpoint = trim_as(open_checkpoint(source), bundle.manifest.vocabulary)
+    checkpoint = trim_as(open_checkpoint(source, progress), bundle.manifest.vocabulary)
     config, model = checkpoint.config, bundle.manifest.model
     heads = {(layer.heads, layer.kv_heads, layer.head_dim) for layer in config.layers}
     found = (config.vocab_size, len(config.layers), config.width, config.window, heads)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
 
 from tinyaya.export.backends import BACKENDS, find_backend
+from tinyaya.export.bundle.staging import check_target
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
@@ -72,6 +74,8 @@ def run_demo(source: Path, texts: Path | None, out: Path, progress: Progress) ->
 
     texts: see `evaluation_texts`. Raises ExportError.
     """
+    for recipe, backend in product(RECIPES_SHOWN, BACKENDS):
+        check_target(out / recipe / backend, force=True)
     models, rows = {}, []
     for recipe in RECIPES_SHOWN:
         options = ExportOptions(

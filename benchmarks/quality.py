@@ -28,13 +28,12 @@ from tinyaya.export.backends import BACKENDS, find_backend
 from tinyaya.export.options import CalibrationOptions, ExportOptions
 from tinyaya.export.pipeline import export_bundle
 from tinyaya.export.plan.estimate import weights_bytes
-from tinyaya.export.proof.kl import Logits
 from tinyaya.export.quality.evaluate import EvaluateOptions, Reference, Stepped, bundle_steps
 from tinyaya.export.quality.figures import LanguageFigures
 from tinyaya.export.quality.page import Point, draw_points
 from tinyaya.export.source.checkpoint import open_checkpoint
 from tinyaya.export.system.progress_bar import shown_progress
-from tinyaya.runtime import open_bundle
+from tinyaya.runtime import Logits, open_bundle
 from tinyaya.runtime.errors import TinyAyaError
 from tinyaya.runtime.progress import Progress
 

@@ -30,7 +30,6 @@ from tinyaya.export.languages.variants import resolve_languages
 from tinyaya.export.proof.kl import kl
 from tinyaya.export.proof.parity import float_model
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
-from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.quantize.quantizer import QuantizedModel, quantize_model
 from tinyaya.quantize.recipe import find_recipe
 
@@ -42,7 +41,7 @@ def judge_shares(
 ) -> list[dict[str, float]]:
     """Mean KL in nats of the chosen languages and of the others, by the chosen ones' share."""
     chosen = [row.code for row in resolve_languages(languages)]
-    encode, bos = hugging_face_encoder(checkpoint.folder), checkpoint.tokenizer.bos
+    encode, bos = checkpoint.tokenizer.encoder(), checkpoint.tokenizer.bos
     fitting = {code: encode(text) for code, text in calibration_texts(None).items()}
     judged = {code: encode(text) for code, text in evaluation_texts(None).items()}
     calibrated = replace(find_recipe(recipe), calibrated=True)

@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
 
 from tinyaya.export.backends import BACKENDS, find_backend
+from tinyaya.export.bundle.staging import check_target
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
 from tinyaya.export.pipeline import export_bundle
-from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import SINGLE_STEPS, Check
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.quantize.quantizer import QuantizedModel
-from tinyaya.runtime import Bundle, Sampler, Session, complete, open_bundle
+from tinyaya.runtime import Bundle, Logits, Sampler, Session, complete, open_bundle
 from tinyaya.runtime.progress import Progress
 
 RECIPES_SHOWN = ("int4", "int8")
@@ -73,6 +74,8 @@ def run_demo(source: Path, texts: Path | None, out: Path, progress: Progress) ->
 
     texts: see `evaluation_texts`. Raises ExportError.
     """
+    for recipe, backend in product(RECIPES_SHOWN, BACKENDS):
+        check_target(out / recipe / backend, force=True)
     models, rows = {}, []
     for recipe in RECIPES_SHOWN:
         options = ExportOptions(

@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tinyaya.export.backends import BACKENDS, find_backend
 from tinyaya.export.backends.base import Backend
 from tinyaya.export.backends.trace import trace_model
 from tinyaya.export.bundle.preamble import ship_preamble
 from tinyaya.export.bundle.resolve import ResolvedExport, resolve_export
-from tinyaya.export.bundle.staging import check_target, staged, writes_explained
+from tinyaya.export.bundle.staging import check_target, scratch_in, staged, writes_explained
 from tinyaya.export.bundle.tokenizer_proof import Golden, golden_tokens, prove_tokenizer
 from tinyaya.export.bundle.write import (
     BundleContent,
@@ -27,7 +26,6 @@ from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.errors import ParityError
 from tinyaya.export.options import ExportOptions
 from tinyaya.export.plan.verdict import check_fits, judge_export
-from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
@@ -35,7 +33,7 @@ from tinyaya.export.system.allocator import map_large_blocks, rare_collections
 from tinyaya.export.system.out_of_memory import memory_explained
 from tinyaya.export.vocabulary.choose import trimmed
 from tinyaya.quantize.quantizer import QuantizedModel
-from tinyaya.runtime import Session, open_bundle
+from tinyaya.runtime import Logits, Session, open_bundle
 from tinyaya.runtime.hub.ids import origin
 from tinyaya.runtime.progress import NamedProgress, Progress, Silent
 
@@ -94,7 +92,7 @@ def export_bundle(
             name: stack.enter_context(staged(path, force=options.force))
             for name, path in targets.items()
         }
-        golden = golden_tokens(export.checkpoint.folder / "tokenizer.json")
+        golden = golden_tokens(export.checkpoint.tokenizer.encoder())
         clients = {}
         for name, folder in folders.items():  # before hours of work for what nobody could read
             with writes_explained(folder, targets[name]):
@@ -121,8 +119,8 @@ def _prove_tokenizer(
     folder: Path, checkpoint: Checkpoint, golden: Golden, engine: str
 ) -> Mapping[str, str]:
     write_tokenizer(folder, checkpoint.tokenizer, engine)
-    with TemporaryDirectory(dir=folder.parent) as scratch:
-        return prove_tokenizer(golden, folder, Path(scratch), engine)
+    with scratch_in(folder) as scratch:
+        return prove_tokenizer(golden, folder, scratch, engine)
 
 
 def _prepare(export: ResolvedExport, golden: Golden, progress: Progress) -> _Prepared:
@@ -205,7 +203,8 @@ def _write_program(folder: Path, prepared: _Prepared, backend: Backend, progress
     progress.stage(f"{backend.name}: trace")
     traced = trace_model(prepared.model, export.limits, backend, len(export.preamble))
     progress.stage(f"{backend.name}: lower")
-    program = backend.lower(traced, export.checkpoint.tokenizer)
+    with scratch_in(folder):
+        program = backend.lower(traced, export.checkpoint.tokenizer)
     progress.stage(f"{backend.name}: write")
     program.write(folder)
     file = program.file

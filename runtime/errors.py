@@ -33,6 +33,10 @@ RunError
 class TinyAyaError(Exception):
     """Base of all errors of the project; the message says what was found and the way out."""
 
+    def __str__(self) -> str:
+        """One line, also where a library's message in it has several."""
+        return " ".join(super().__str__().splitlines())
+
 
 class OptionError(TinyAyaError):
     """What a caller chose is out of its range, or does not fit the rest."""

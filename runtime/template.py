@@ -1,16 +1,19 @@
 """Renders chat messages to the prompt's text in a sandbox, as transformers does."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from datetime import datetime
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from tinyaya.runtime.errors import ChatTemplateError
 from tinyaya.runtime.tokenizer import Tokenizer
 
 _CUT_MARK = "\ufdd0cut\ufdd0"  # noncharacters, which no text holds
+_MAX_SIZE = 10_000_000  # characters of a prompt, and numbers that say how many something makes
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from jinja2.ext import Extension
     from jinja2.parser import Parser
 
@@ -25,14 +28,8 @@ class ChatTemplate:
 
     def __init__(self, source: str, tokenizer_config: Mapping[str, Any]) -> None:
         from jinja2 import TemplateSyntaxError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.loopcontrols", _generation_tag()],
-        )
-        environment.filters["tojson"] = _tojson
+        environment = _sandbox()
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = _strftime_now
         try:
@@ -40,6 +37,11 @@ class ChatTemplate:
         except TemplateSyntaxError as error:
             raise ChatTemplateError(
                 f"the chat template is broken in line {error.lineno}: {error.message}; "
+                "export the bundle again"
+            ) from error
+        except Exception as error:  # of python, which compiles what jinja makes of it
+            raise ChatTemplateError(
+                f"the chat template cannot be compiled: {error or type(error).__name__}; "
                 "export the bundle again"
             ) from error
         self._special = {
@@ -55,11 +57,81 @@ class ChatTemplate:
         if not messages:
             raise ChatTemplateError("there are no messages; expected at least one of role 'user'")
         try:
-            return self._template.render(
+            pieces = self._template.generate(
                 messages=messages, add_generation_prompt=add_generation_prompt, **self._special
             )
+            return _joined(pieces)
         except Exception as error:  # a template can raise anything
-            raise ChatTemplateError(f"the chat template refuses the messages: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise ChatTemplateError(f"the chat template refuses the messages: {reason}") from error
+
+
+def _sandbox() -> "Environment":
+    """Out of it no template reaches files or attributes; in it none makes huge texts or numbers.
+
+    How long it runs is not limited: of loops in loops, only what they write.
+    """
+    from jinja2.runtime import Context
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(("+", "*", "**"))
+
+        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+            _refuse_above_limit(_size_of_result(operator, left, right))
+            return super().call_binop(context, operator, left, right)
+
+        def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
+            _refuse_above_limit(*args, *kwargs.values())
+            return super().call(context, function, *args, **kwargs)
+
+    environment = Sandbox(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols", _generation_tag()],
+    )
+    environment.filters["tojson"] = _tojson
+    environment.filters |= {name: _of_limited(run) for name, run in environment.filters.items()}
+    return environment
+
+
+def _of_limited(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter whose options, such as a width, are no huge numbers; what it filters may be one."""
+
+    @wraps(run)  # and what jinja notes on a filter
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        options = args[2 if hasattr(run, "jinja_pass_arg") else 1 :]
+        _refuse_above_limit(*options, *kwargs.values())
+        return run(*args, **kwargs)
+
+    return limited
+
+
+def _refuse_above_limit(*values: Any) -> None:
+    if any(isinstance(value, int) and value > _MAX_SIZE for value in values):
+        raise OverflowError(f"it asks for more than {_MAX_SIZE} characters")
+
+
+def _size_of_result(operator: str, left: Any, right: Any) -> int:
+    """Of what `+`, `*` or `**` make: items or characters, or bits of a number."""
+    sizes = [
+        len(value) if isinstance(value, Sized) else int.bit_length(value)
+        for value in (left, right)
+        if isinstance(value, Sized | int)
+    ]
+    whole = [value for value in (left, right) if isinstance(value, int)]
+    if len(sizes) < 2 or operator == "+" or (operator == "*" and len(whole) == 2):
+        return sum(sizes)
+    return sizes[0] * whole[-1] if isinstance(right, int) else sizes[1] * whole[0]
+
+
+def _joined(pieces: Iterable[str]) -> str:
+    text: list[str] = []
+    size = 0
+    for piece in pieces:
+        text.append(piece)
+        _refuse_above_limit(size := size + len(piece))
+    return "".join(text)
 
 
 def _generation_tag() -> "type[Extension]":

@@ -10,15 +10,25 @@ from tokenizers.decoders import DecodeStream
 from tinyaya.runtime.errors import BundleError, InvalidTextError, OptionError
 
 
+def read_tokenizer(text: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer of a `tokenizer.json`; raises ValueError for another text."""
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except BaseException as error:  # bare Exception, and what Rust's panics become, which is none
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise ValueError(str(error)) from error
+        raise
+
+
 class Tokenizer:
     """The tokenizer of a bundle; special tokens written in a text are read as such."""
 
     def __init__(self, source: Path | str, bos: int) -> None:
         """source: `tokenizer.json`, or the text of one."""
-        of_text, of_file = tokenizers.Tokenizer.from_str, tokenizers.Tokenizer.from_file
         try:
-            self._tokenizer = of_text(source) if isinstance(source, str) else of_file(str(source))
-        except Exception as error:  # the library raises bare Exception
+            text = source if isinstance(source, str) else source.read_text(encoding="utf-8")
+            self._tokenizer = read_tokenizer(text)
+        except (OSError, ValueError) as error:
             name = source if isinstance(source, Path) else "the definition"
             raise BundleError(f"{name} is not a tokenizer: {error}; export it again") from error
         self._tokenizer.no_truncation()

@@ -6,8 +6,9 @@ Killed at any moment, the target is the old bundle or absent.
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinyaya.export.errors import TargetError
@@ -30,6 +31,7 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
     """
     check_target(target, force=force)
     staging = target.parent / f".{target.name}.partial-{os.getpid()}"
+    absent = [path for path in target.parents if not path.exists()]
     try:
         with writes_explained(staging, target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +41,9 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
             _publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for path in absent:
+            with suppress(OSError):  # holds a bundle
+                path.rmdir()
 
 
 @contextmanager
@@ -50,6 +55,21 @@ def writes_explained(staging: Path, target: Path) -> Iterator[None]:
         if error.errno == errno.ENOMEM:  # is about memory, not about the target
             raise
         raise _explained(error, staging, target) from error
+
+
+@contextmanager
+def scratch_in(staging: Path) -> Iterator[Path]:
+    """Yield an empty folder in `staging`, where libraries put temporary files, too.
+
+    The disk of the target has room for them; TMPDIR is often a small part of memory.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(dir=staging) as scratch:
+        tempfile.tempdir = scratch
+        try:
+            yield Path(scratch)
+        finally:
+            tempfile.tempdir = before
 
 
 def check_target(target: Path, *, force: bool) -> None:

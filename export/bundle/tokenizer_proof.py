@@ -25,11 +25,10 @@ from tinyaya.runtime.engines.native_stderr import hidden_native_stderr
 Golden = Mapping[str, Mapping[str, Any]]
 
 
-def golden_tokens(original: Path) -> Golden:
-    """Name -> text and ids, without special tokens, by the checkpoint's own `tokenizer.json`."""
+def golden_tokens(encode: Encode) -> Golden:
+    """Name -> text and ids, without special tokens, by the checkpoint's own tokenizer."""
     text = (files("tinyaya.export.bundle") / "golden_sentences.json").read_text("utf-8")
     sentences = json.loads(text)
-    encode = hugging_face_encoder(original.parent)
     return {name: {"text": text, "ids": encode(text)} for name, text in sentences.items()}
 
 

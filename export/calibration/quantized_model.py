@@ -19,7 +19,6 @@ from tinyaya.export.errors import CalibrationError
 from tinyaya.export.languages.texts import calibration_texts, sequences_of, weights_of
 from tinyaya.export.options import CalibrationOptions
 from tinyaya.export.source.checkpoint import Checkpoint
-from tinyaya.export.source.tokenizer import TOKENIZER_FILE, hugging_face_encoder
 from tinyaya.quantize.groupwise import QuantizedWeight, quantize
 from tinyaya.quantize.quantizer import QuantizedModel, quantize_model
 from tinyaya.quantize.recipe import Recipe
@@ -49,7 +48,7 @@ def build_quantized(
     if "int8" not in recipe.kv.values():
         return model
     if checkpoint.trim:
-        golden = golden_tokens(whole.folder / TOKENIZER_FILE)
+        golden = golden_tokens(whole.tokenizer.encoder())
     ids = [whole.tokenizer.bos, *(token for row in golden.values() for token in row["ids"])]
     return _with_cache_scales(model, whole, ids[:_CACHE_SCALES_TOKENS])
 
@@ -72,7 +71,7 @@ def calibration_sequences(
     checkpoint: Checkpoint, calibration: CalibrationOptions
 ) -> list[list[int]]:
     """Ids of the texts, in sequences of several windows; raises CalibrationError."""
-    encode = hugging_face_encoder(checkpoint.folder)
+    encode = checkpoint.tokenizer.encoder()
     ids = {code: encode(text) for code, text in calibration_texts(calibration.texts).items()}
     length = calibration_length(checkpoint)
     total = sum(map(len, ids.values()))

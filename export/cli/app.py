@@ -4,7 +4,6 @@ Exit codes: 0 good, 1 a check failed, 2 wrong use or bad input.
 """
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,8 +22,9 @@ from tinyaya.export.cli.quality import evaluate, sensitivity, show_recipe
 from tinyaya.export.cli.run import run
 from tinyaya.export.cli.serve import serve
 from tinyaya.export.cli.sweep import sweep
-from tinyaya.export.errors import MissingExtraError, ParityError
+from tinyaya.export.errors import ParityError
 from tinyaya.export.system.out_of_memory import is_out_of_memory
+from tinyaya.export.system.standard_streams import abandon_output, prepare_streams
 from tinyaya.runtime.errors import TinyAyaError
 
 _EXTRA_PACKAGES = (
@@ -67,6 +67,7 @@ def _fail(message: object, code: int) -> NoReturn:
 
 def main() -> None:
     """Run the command line; errors of the project become one line."""
+    prepare_streams()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)  # torch and executorch log their own deprecations
     arguments = sys.argv[1:]
@@ -79,25 +80,34 @@ def main() -> None:
 
 def _run_quietly(arguments: list[str]) -> None:
     try:
-        app(arguments)
+        try:
+            app(arguments)
+        finally:  # not at Python's end, which knows no exit code of ours
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()
         raise SystemExit(1) from None
-    except ParityError as error:
-        _fail(error, 1)
     except TinyAyaError as error:
-        _fail(error, 2)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in _EXTRA_PACKAGES:
-            missing = MissingExtraError(
-                f"this command needs the package {error.name}; pip install 'tinyaya-export[export]'"
-            )
-            _fail(missing, 2)
-        raise
+        _fail(error, 1 if isinstance(error, ParityError) else 2)
     except Exception as error:
-        if is_out_of_memory(error):  # an export says more: at which stage, and what it planned
-            _fail("memory ran out; close programs or use a larger machine", 2)
+        if reason := _reason(error):
+            _fail(reason, 2)
         raise
+
+
+def _reason(error: Exception) -> str | None:
+    """What a user can do something about; None for a mistake of ours."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        if error.name.split(".")[0] in _EXTRA_PACKAGES:
+            extra = "pip install 'tinyaya-export[export]'"
+            return f"this command needs the package {error.name}; {extra}"
+    elif is_out_of_memory(error):  # an export says more: at which stage, and what it planned
+        return "memory ran out; close programs or use a larger machine"
+    elif isinstance(error, OSError):
+        abandon_output()
+        what = f"{error.filename} cannot be read or" if error.filename else "the output cannot be"
+        return f"{what} written: {error.strerror or error}"
+    return None
 
 
 if __name__ == "__main__":

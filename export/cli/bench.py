@@ -1,14 +1,13 @@
 """Runs `bench`: measures bundles here, on a board or on a phone, and compares machines."""
 
 import json
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinyaya.export.cli.options import EngineName, Json, print_json
+from tinyaya.export.cli.options import EngineName, Json, check_files, print_json
 from tinyaya.export.errors import MissingExtraError
 from tinyaya.runtime.errors import BenchError
 
@@ -65,14 +64,14 @@ def bench(
     """
     from tinyaya.benchmarks.speed.places.host import HostOptions
     from tinyaya.benchmarks.speed.run import BenchRequest
-    from tinyaya.runtime.errors import BenchError
 
     if sum((adb, compare, host is not None)) > 1 or (plot and (adb or compare)):
         raise BenchError(
             "--adb, --host and --compare exclude each other, and --plot is of what this machine or "
             "a host measures; leave out all but one"
         )
-    check_targets((out, html, csv), plot)
+    check_files(None if compare else out, html, csv, plot)
+    _check_plot(plot)
     if compare:
         return _write(paths, html, csv, as_json=as_json)
     request = BenchRequest(
@@ -150,11 +149,7 @@ def _write(paths: list[Path], html: Path | None, csv: Path | None, *, as_json: b
         print_files(found)
 
 
-def check_targets(paths: Sequence[Path | None], plot: Path | None) -> None:
-    """Refuse, before hours of work, what could not be written; BenchError, MissingExtraError."""
-    for path in [*paths, plot]:
-        if path and not path.absolute().parent.is_dir():
-            raise BenchError(f"{path.parent} is no folder; expected one for {path.name}")
+def _check_plot(plot: Path | None) -> None:
     if plot and not find_spec("matplotlib"):
         raise MissingExtraError(
             "--plot needs the package matplotlib; pip install 'tinyaya-export[export]', or use "

@@ -1,5 +1,6 @@
 """Runs `inspect`, `verify`, `push` and `demo`: shows what a bundle holds, checks and shares it."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +28,7 @@ def inspect(bundle: BundleSource, as_json: Json = False) -> None:
 
     opened = open_bundle(find_shown(bundle), check_hashes=False)
     if as_json:
-        print((opened.folder / "manifest.json").read_text(encoding="utf-8"), end="")
+        print_json(json.loads((opened.folder / "manifest.json").read_text(encoding="utf-8")))
     else:
         print_manifest(opened)
 

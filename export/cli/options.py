@@ -1,8 +1,11 @@
 """Defines the options that several commands have, and makes what they choose."""
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from errno import EACCES
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -209,9 +212,30 @@ def read_text(path: Path) -> str:
         ) from error
 
 
+def check_files(*paths: Path | None) -> None:
+    """Refuse, before hours of work, files that could not be written; raises OptionError."""
+    for path in filter(None, paths):
+        place = path.resolve()  # where a link leads
+        if path.is_dir():
+            raise OptionError(f"{path} is a folder; expected the name of a file")
+        if not place.parent.is_dir():
+            raise OptionError(f"{place.parent} is no folder; expected one for {path.name}")
+        try:
+            if not path.exists():
+                place.touch()
+                place.unlink()
+            elif not os.access(place, os.W_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
+        except OSError as error:
+            raise OptionError(
+                f"{path} cannot be written: {error.strerror}; choose another place"
+            ) from error
+
+
 def print_json(value: Any) -> None:
-    """Print `value` for programs to read."""
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    """Print `value` for programs to read, in whatever encoding."""
+    unicode = str(sys.stdout.encoding).lower().startswith("utf")
+    print(json.dumps(value, ensure_ascii=not unicode, indent=1))
 
 
 def preamble_text(value: str | None) -> str | None:

@@ -15,6 +15,7 @@ from tinyaya.export.cli.options import (
     RecipeName,
     Source,
     Texts,
+    check_files,
     print_json,
 )
 
@@ -53,6 +54,7 @@ def evaluate(
     from tinyaya.export.quality.page import read_points, render_page
     from tinyaya.export.system.progress_bar import shown_progress
 
+    check_files(html)
     options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
     before = read_languages(beside) if beside else {}
     with shown_progress() as progress:
@@ -90,6 +92,7 @@ def sensitivity(
     from tinyaya.export.quality.sensitivity import measure_sensitivity
     from tinyaya.export.system.progress_bar import shown_progress
 
+    check_files(out, plot)
     calibration = CalibrationOptions(tokens=calibration_tokens)
     with shown_progress() as progress:
         report = measure_sensitivity(source, texts, tokens, calibration, progress)
@@ -123,6 +126,7 @@ def show_recipe(
 
     if budget and not source:
         raise OptionError("--budget needs the checkpoint whose weights it chooses for: --source")
+    check_files(out)
     found = find_recipe(name)
     if budget and source:
         with shown_progress() as progress:

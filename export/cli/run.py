@@ -27,6 +27,7 @@ from tinyaya.export.cli.options import (
     Threads,
     TopK,
     TopP,
+    check_files,
     find_shown,
     make_constraint,
     make_options,
@@ -82,6 +83,7 @@ def run(
     """
     if not prompt:
         raise EmptyPromptError("the prompt is empty; expected some text to continue")
+    check_files(save)
     opened = open_bundle(find_shown(bundle))
     chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     penalties = make_penalties(repetition_penalty, frequency_penalty, presence_penalty, logit_bias)

@@ -13,6 +13,7 @@ from typing import Any
 from tinyaya.export.errors import ConfigError
 from tinyaya.quantize.roles import LayerKind
 
+_MAX_LAYERS = 1000  # far more than any model has; each takes memory before it is read
 WINDOW_TYPE, GLOBAL_TYPE = "sliding_attention", "full_attention"
 
 
@@ -104,7 +105,7 @@ def parse_config(raw: Mapping[str, Any]) -> DecoderConfig:
             "heads must divide the query heads"
         )
     windowed = raw["model_type"] == "cohere2"
-    kinds = _layer_kinds(raw) if windowed else [GLOBAL_TYPE] * _positive(raw, "num_hidden_layers")
+    kinds = _layer_kinds(raw) if windowed else [GLOBAL_TYPE] * _layer_count(raw)
     window = _positive(raw, "sliding_window") if WINDOW_TYPE in kinds else None
     return DecoderConfig(
         model_type=raw["model_type"],
@@ -170,9 +171,18 @@ def _flag(raw: Mapping[str, Any], key: str, *, default: bool) -> bool:
     return value
 
 
+def _layer_count(raw: Mapping[str, Any]) -> int:
+    count = _positive(raw, "num_hidden_layers")
+    if count > _MAX_LAYERS:
+        raise ConfigError(
+            f"config.json says num_hidden_layers = {count}; expected at most {_MAX_LAYERS}"
+        )
+    return count
+
+
 def _layer_kinds(raw: Mapping[str, Any]) -> list[str]:
     """The type of each layer, from `layer_types` or `sliding_window_pattern`."""
-    count = _positive(raw, "num_hidden_layers")
+    count = _layer_count(raw)
     kinds = raw.get("layer_types")
     if kinds is None:
         period = _positive(raw, "sliding_window_pattern", _positive(raw, "layer_switch", 4))

@@ -1,5 +1,6 @@
 """Estimates the bytes that an export takes on disk, on the device and here."""
 
+import json
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
@@ -53,7 +54,7 @@ def plan_export(export: ResolvedExport, backend: Backend) -> Plan:
     weights = weights_bytes(config, recipe, backend)
     cache = kv_cache_bytes(config, limits, recipe)
     rope = 2 * limits.context * config.layers[0].head_dim // 2 * _FLOAT_BYTES
-    tokenizer = (checkpoint.folder / "tokenizer.json").stat().st_size
+    tokenizer = _json_bytes(checkpoint.tokenizer.definition)
     first = len(export.preamble) * sum(_position_bytes(layer, recipe) for layer in config.layers)
     bundle = weights + rope + tokenizer + first + footprint.graph_bytes * len(config.layers)
     step = _step_bytes(config, limits.chunk)
@@ -172,3 +173,8 @@ def _position_bytes(layer: AttentionConfig, recipe: Recipe) -> int:
     """Bytes of the keys and values of one position in one layer."""
     kind = recipe.kv[LayerKind.GLOBAL if layer.window is None else LayerKind.WINDOW]
     return 2 * layer.kv_heads * layer.head_dim * (1 if kind == "int8" else _FLOAT_BYTES)
+
+
+def _json_bytes(value: object) -> int:
+    """As bundles have it."""
+    return len(json.dumps(value, ensure_ascii=False, indent=1).encode())

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Logits = NDArray[np.float32]
+from tinyaya.runtime import Logits
 
 
 def log_softmax(logits_NV: Logits) -> NDArray[np.float64]:

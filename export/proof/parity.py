@@ -11,13 +11,13 @@ from torch import Tensor
 
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.decoder.reference import Rounder, reference_logits
-from tinyaya.export.proof.kl import Logits, kl
+from tinyaya.export.proof.kl import kl
 from tinyaya.export.proof.probe import SINGLE_STEPS, Check, step_logits
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.export.source.weights import StoredTensor
 from tinyaya.quantize.quantizer import QuantizedModel, Weight
 from tinyaya.quantize.recipe import RECIPES
-from tinyaya.runtime import Session
+from tinyaya.runtime import Logits, Session
 
 # A program may differ from its own quantized model by this share of what quantization changed.
 MAX_KL_SHARE = 0.15

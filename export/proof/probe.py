@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinyaya.export.options import Limits
-from tinyaya.export.proof.kl import Logits, kl, log_softmax
-from tinyaya.runtime import Session
+from tinyaya.export.proof.kl import kl, log_softmax
+from tinyaya.runtime import Logits, Session
 from tinyaya.runtime.session import prefill_evenly
 
 PROBE_FILE = "probe.json"

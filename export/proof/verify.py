@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyaya.export.options import Limits
-from tinyaya.export.proof.kl import Logits, kl
+from tinyaya.export.proof.kl import kl
 from tinyaya.export.proof.probe import (
     PROBE_FILE,
     Check,
@@ -16,7 +16,7 @@ from tinyaya.export.proof.probe import (
     replay_probe,
     step_logits,
 )
-from tinyaya.runtime import Bundle, open_bundle
+from tinyaya.runtime import Bundle, Logits, open_bundle
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Progress
 
@@ -80,7 +80,7 @@ def _check_model(
     manifest = bundle.manifest
     if tokens is not None and not 0 < tokens <= manifest.limits.context:
         raise OptionError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
-    same = golden_tokens(checkpoint.folder / "tokenizer.json") == golden
+    same = golden_tokens(checkpoint.tokenizer.encoder()) == golden
     yield Check(name="tokenizer is the checkpoint's", ok=same, figure=f"{len(golden)} texts")
     limits = Limits(context=manifest.limits.context, chunk=manifest.limits.chunk)
     bos, window = manifest.tokens.bos, checkpoint.config.window

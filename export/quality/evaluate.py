@@ -14,7 +14,6 @@ from torch import Tensor
 
 from tinyaya.export.decoder.reference import head_logits, reference_hidden
 from tinyaya.export.languages.texts import Texts, evaluation_texts
-from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import float_model
 from tinyaya.export.quality.continuation import collapse_rates
 from tinyaya.export.quality.figures import (
@@ -27,9 +26,8 @@ from tinyaya.export.quality.figures import (
 from tinyaya.export.quality.recall import recall_rates
 from tinyaya.export.quality.regional import trim_figures
 from tinyaya.export.source.checkpoint import Checkpoint
-from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.export.vocabulary.trim import open_as
-from tinyaya.runtime import Session, open_bundle
+from tinyaya.runtime import Logits, Session, open_bundle
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Progress
 
@@ -70,7 +68,7 @@ class Reference:
     @classmethod
     def of(cls, checkpoint: Checkpoint, options: EvaluateOptions, context: int) -> "Reference":
         """Run the model; context: the most ids that programs take."""
-        texts, encode = _texts(checkpoint, options), hugging_face_encoder(checkpoint.folder)
+        texts, encode = _texts(checkpoint, options), checkpoint.tokenizer.encoder()
         bos = checkpoint.tokenizer.bos
         ids = {code: [bos, *encode(text)] for code, text in texts.items()}
         count = min(options.tokens, context, *(len(row) - 1 for row in ids.values()))

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyaya.export.languages.table import LANGUAGES, NOT_RANKED
-from tinyaya.export.proof.kl import Logits, kl, log_softmax
+from tinyaya.export.proof.kl import kl, log_softmax
+from tinyaya.runtime import Logits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from tinyaya.export.decoder.reference import head_logits, reference_hidden
 from tinyaya.export.proof.parity import float_model
 from tinyaya.export.quality.continuation import greedy
 from tinyaya.export.source.checkpoint import Checkpoint
-from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime import Session
 
@@ -83,7 +82,7 @@ def reference_recall(checkpoint: Checkpoint, prose: Sequence[int]) -> float | No
 
 
 def _asked(checkpoint: Checkpoint, prose: Sequence[int]) -> list[Fact]:
-    encode, window = hugging_face_encoder(checkpoint.folder), checkpoint.config.window
+    encode, window = checkpoint.tokenizer.encoder(), checkpoint.config.window
     assert window is not None
     return facts(encode, checkpoint.tokenizer.bos, prose, window + _TOKENS_PAST_WINDOW)
 

@@ -13,7 +13,6 @@ from tinyaya.export.decoder.reference import head_logits, reference_hidden
 from tinyaya.export.proof.parity import float_model
 from tinyaya.export.quality.figures import TrimFigures
 from tinyaya.export.source.checkpoint import Checkpoint
-from tinyaya.export.source.tokenizer import hugging_face_encoder
 
 
 def trim_figures(
@@ -21,7 +20,7 @@ def trim_figures(
 ) -> dict[str, TrimFigures]:
     """Figures by language of a trimmed checkpoint; tokens: whose next token is looked at."""
     whole, bos = checkpoint.whole, checkpoint.whole.tokenizer.bos
-    before, after = hugging_face_encoder(whole.folder), hugging_face_encoder(checkpoint.folder)
+    before, after = whole.tokenizer.encoder(), checkpoint.tokenizer.encoder()
     dropped_V = _dropped(checkpoint)
     found = {}
     for code, text in texts.items():

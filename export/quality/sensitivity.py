@@ -32,7 +32,6 @@ from tinyaya.export.quality.kept_losses import KeptLosses
 from tinyaya.export.quality.loss import Loss
 from tinyaya.export.quality.recall import reference_recall
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
-from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.quantize.gptq import quantize_calibrated
 from tinyaya.quantize.groupwise import dequantize
 from tinyaya.quantize.precision import Precision
@@ -82,7 +81,7 @@ def measure_sensitivity(
     texts for that.
     """
     checkpoint = open_checkpoint(source, progress)
-    encode, bos = hugging_face_encoder(checkpoint.folder), checkpoint.tokenizer.bos
+    encode, bos = checkpoint.tokenizer.encoder(), checkpoint.tokenizer.bos
     ids = [encode(text) for text in calibration_texts(texts).values()]
     count = min(tokens, checkpoint.config.max_context, *(len(row) + 1 for row in ids))
     ids_LT = torch.tensor([[bos, *row[len(row) + 1 - count :]] for row in ids])

@@ -3,7 +3,6 @@
 Tensors are matched both ways: every tensor of the architecture must be there, and no other.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from tinyaya.export.decoder.config import DecoderConfig, parse_config
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
 from tinyaya.export.errors import CheckpointError, TensorError
 from tinyaya.export.source.hub import INDEX_FILE, SIDE_FILES, WEIGHTS_FILE, find_checkpoint
+from tinyaya.export.source.json_file import read_object
 from tinyaya.export.source.tokenizer import Tokenizer, open_tokenizer
 from tinyaya.export.source.weights import (
     FLOAT_KINDS,
@@ -150,13 +150,7 @@ def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
                 f"{path.parent} has no {path.name}; download the whole checkpoint"
             )
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot read: {error}; download it again") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
+    return read_object(path)
 
 
 def _locate(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:

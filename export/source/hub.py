@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,12 @@ def sizes_alone(source: Path | str, progress: Progress) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="tinyaya-sizes-") as place:
         folder = Path(place) / id_.name.replace("/", "--")
-        shutil.copytree(found, folder, ignore=lambda _, names: fnmatch.filter(names, _WEIGHTS))
+        shutil.copytree(
+            found.resolve(),
+            folder,
+            ignore=lambda _, names: fnmatch.filter(names, _WEIGHTS),
+            copy_function=os.symlink,  # a tokenizer has no room in many a TMPDIR
+        )
         _write_headers(id_, found.name, folder)
         yield folder
 

@@ -7,16 +7,20 @@ tokenizers get two splits wrong without a warning; one merged split is exact in 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Regex
 from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers.normalizers import Replace
 
 from tinyaya.export.errors import TokenizerError
+from tinyaya.export.source.json_file import read_object
 from tinyaya.runtime.manifest import sampling_problem
+from tinyaya.runtime.tokenizer import read_tokenizer
 
 TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
@@ -27,6 +31,15 @@ _DIGITS = r"\d{1,3}(?=(?:\d{3})*\b)"
 # Tokens that end an answer although a generation_config may not list them.
 _TURN_ENDS = ("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>")
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token")  # bytes leave nothing unknown
+# Kinds of steps that byte-level BPE has, in any client.
+_STEPS = {
+    "normalizer": ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Replace"),
+    "pre_tokenizer": ("Split", "Digits", "Punctuation", "ByteLevel"),
+    "post_processor": ("TemplateProcessing", "ByteLevel", "RobertaProcessing", "BertProcessing"),
+    "decoder": ("ByteLevel",),
+}
+_PROBE = "ab 12 ,.\n\n  C's"  # of most kinds of characters
+_SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
 # The class that transformers and onnxruntime-genai both read; what a checkpoint names, such as
 # CohereTokenizerFast, the latter refuses.
 _CLIENTS_CLASS = "PreTrainedTokenizerFast"
@@ -36,11 +49,13 @@ _CLIENTS_CLASS = "PreTrainedTokenizerFast"
 class Tokenizer:
     """What a bundle needs of a tokenizer.
 
-    definition: `tokenizer.json` in merged form. config: `tokenizer_config.json` for clients.
+    original: `tokenizer.json` as it was found, its truth. definition: in merged form. config:
+    `tokenizer_config.json` for clients.
     unused: half-open ranges of table rows that no token has, never to be sampled. sampling: the
     checkpoint's defaults. notes: what was left out, for the user to know.
     """
 
+    original: Mapping[str, Any] = field(repr=False)
     definition: Mapping[str, Any] = field(repr=False)
     config: Mapping[str, Any] = field(repr=False)
     chat_template: str | None = field(repr=False)
@@ -62,6 +77,27 @@ class Tokenizer:
             return {**self.definition, "normalizer": None}
         return self.definition
 
+    def encoder(self) -> Encode:
+        """Text -> ids, without special tokens, as Hugging Face's library reads the original."""
+        return _encoder(_library(Path(TOKENIZER_FILE), self.original))
+
+    def trimmed(
+        self, original: Mapping[str, Any], new: Mapping[int, int], rows: int
+    ) -> "Tokenizer":
+        """With the tokens of `original` alone, in a table of so many rows.
+
+        new: old id -> its new one. Raises KeyError where `new` lacks an id that is named.
+        """
+        return replace(
+            self,
+            original=original,
+            definition=_merged(original),
+            bos=new[self.bos],
+            pad=new[self.pad],
+            stop=tuple(sorted(new[id_] for id_ in self.stop)),
+            unused=_gaps(_written_ids(original), rows),
+        )
+
 
 def open_tokenizer(
     folder: Path, config: Mapping[str, Any], generation: Mapping[str, Any], files: Mapping[str, Any]
@@ -72,8 +108,7 @@ def open_tokenizer(
     tokenizer_config.json. Raises TokenizerError for a tokenizer that is absent or of another kind.
     """
     definition = read_definition(folder)
-    ids = _all_ids(folder, definition)
-    vocab_size = config["vocab_size"]
+    ids, vocab_size = _all_ids(folder, definition), config["vocab_size"]
     if max(ids.values()) >= vocab_size:
         raise TokenizerError(
             f"{folder}: tokenizer.json has id {max(ids.values())}, but the vocabulary table has "
@@ -90,13 +125,14 @@ def open_tokenizer(
         )
     outside = sorted({*named, *pad} - {*_in_table([*named, *pad], vocab_size)})
     return Tokenizer(
+        original=definition,
         definition=_merged(definition),
         config=_clients_config(files),
         chat_template=_chat_template(folder, files),
         bos=bos[0],
         pad=next(iter(_in_table(pad, vocab_size)), 0),
         stop=tuple(sorted(set(stop))),
-        unused=_gaps(set(ids.values()), vocab_size),
+        unused=_gaps(ids, vocab_size),
         sampling=_sampling(generation),
         notes=tuple(
             f"stop or pad id {id_} is left out: the vocabulary has {vocab_size} rows"
@@ -113,32 +149,66 @@ def read_definition(folder: Path) -> dict[str, Any]:
     path = folder / TOKENIZER_FILE
     if not path.exists():
         raise TokenizerError(f"{folder} has no tokenizer.json; download it with the checkpoint")
-    definition = _read_object(path)
+    definition = read_object(path, TokenizerError)
     model = definition.get("model")
-    if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("vocab"):
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    if not vocab or not isinstance(vocab, dict) or definition["model"].get("type") != "BPE":
         raise TokenizerError(f"{path}: expected a byte-level BPE tokenizer of Hugging Face's form")
-    added = _rows(path, "added_tokens", definition.get("added_tokens"))
-    known = {row.get("content") for row in added} | model["vocab"].keys()
+    _refuse_other_kinds(path, definition)
+    added = _added(path, definition.get("added_tokens") or [])
+    known = {row["content"] for row in added} | vocab.keys()
     more = [row for row in _added_elsewhere(folder) if row["content"] not in known]
     return {**definition, "added_tokens": added + more, "truncation": None, "padding": None}
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _refuse_other_kinds(path: Path, definition: Mapping[str, Any]) -> None:
+    """What is no byte-level BPE; some of it ends libraries, or hangs them."""
+    for key, kinds in _STEPS.items():
+        for step in _steps(definition.get(key)):
+            if not isinstance(step, dict) or step.get("type") not in kinds:
+                found = step.get("type") if isinstance(step, dict) else step
+                raise TokenizerError(
+                    f"{path}: {key} is {str(found)[:60]!r}; supported: {', '.join(kinds)}"
+                )
+            if _finds_nothing(step.get("pattern")):
+                raise TokenizerError(
+                    f"{path}: {key} has the pattern {str(step['pattern'])[:60]}, which matches "
+                    "where no character is; expected one that takes some"
+                )
+    for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+        if found := definition["model"].get(option):
+            raise TokenizerError(f"{path}: model has {option} = {str(found)[:60]}; supported: none")
+
+
+def _steps(step: Any) -> Iterator[Any]:
+    """A step of a tokenizer, or all that a sequence holds."""
+    inner = next((step[key] for key in _SEQUENCES if isinstance(step, dict) and key in step), None)
+    if isinstance(inner, list) and step.get("type") == "Sequence":
+        for one in inner:
+            yield from _steps(one)
+    elif step is not None:
+        yield step
+
+
+def _finds_nothing(pattern: Any) -> bool:
+    """Whether it matches between two characters, where clients hang."""
+    if not isinstance(pattern, dict) or not isinstance(regex := pattern.get("Regex"), str):
+        return bool(pattern == {"String": ""})
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TokenizerError(f"{path}: cannot read: {error}; download it again") from error
-    if not isinstance(value, dict):
-        raise TokenizerError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
+        marked, left = (Replace(Regex(regex), to).normalize_str(_PROBE) for to in ("\0", ""))
+    except Exception:  # the library has no other kind; reading the whole file says what is wrong
+        return False
+    return bool(marked.count("\0") > len(_PROBE) - len(left))
 
 
-def _rows(path: Path, key: str, value: Any) -> list[dict[str, Any]]:
-    """Objects of a list that may be absent."""
-    rows = value or []
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise TokenizerError(f"{path}: {key} is {str(value)[:60]}; expected a list of objects")
-    return rows
+def _added(path: Path, rows: Any) -> list[dict[str, Any]]:
+    """The added tokens of `tokenizer.json`, each an object with its text."""
+    for row in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(row, dict) or not isinstance(row.get("content"), str):
+            raise TokenizerError(
+                f"{path}: added_tokens holds {str(row)[:60]}; expected objects with their content"
+            )
+    return list(rows)
 
 
 def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
@@ -152,8 +222,8 @@ def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
         if not path.exists():
             continue
         try:
-            found |= {int(id_): row for id_, row in read(_read_object(path)).items()}
-        except (ValueError, TypeError, AttributeError) as error:
+            found |= {int(id_): row for id_, row in read(read_object(path, TokenizerError)).items()}
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise TokenizerError(f"{path}: added tokens cannot be read: {error}") from error
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     for id_, row in sorted(found.items()):
@@ -162,10 +232,14 @@ def _added_elsewhere(folder: Path) -> Iterator[dict[str, Any]]:
         yield {"id": id_, "content": row["content"]} | {key: bool(row.get(key)) for key in flags}
 
 
+def _written_ids(definition: Mapping[str, Any]) -> dict[str, int]:
+    added = {row["content"]: row.get("id") for row in definition["added_tokens"]}
+    return {**definition["model"]["vocab"], **added}
+
+
 def _all_ids(folder: Path, definition: Mapping[str, Any]) -> dict[str, int]:
     """Token -> id; raises TokenizerError where the library reads other ids than are written."""
-    added = {row.get("content"): row.get("id") for row in definition["added_tokens"]}
-    ids: dict[str, int] = {**definition["model"]["vocab"], **added}
+    ids = _written_ids(definition)
     path = folder / TOKENIZER_FILE
     if strange := [token for token, id_ in ids.items() if not isinstance(id_, int)]:
         raise TokenizerError(f"{path}: the id of {strange[0]!r} is no whole number")
@@ -215,7 +289,7 @@ def _chat_template(folder: Path, files: Mapping[str, Any]) -> str | None:
     template = files.get("chat_template")
     for path in (folder / name for name in reversed(TEMPLATE_FILES)):
         if path.suffix == ".json" and path.exists():
-            template = _read_object(path).get("chat_template")
+            template = read_object(path, TokenizerError).get("chat_template")
         elif path.exists():
             try:
                 template = path.read_text(encoding="utf-8")
@@ -235,9 +309,9 @@ def _chat_template(folder: Path, files: Mapping[str, Any]) -> str | None:
     return template
 
 
-def _gaps(used: set[int], size: int) -> tuple[tuple[int, int], ...]:
-    """Half-open ranges of [0, size) that hold no used id."""
-    edges = [-1, *sorted(used), size]
+def _gaps(ids: Mapping[str, int], size: int) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges of [0, size) that hold no id of a token."""
+    edges = [-1, *sorted(set(ids.values())), size]
     return tuple((a + 1, b) for a, b in pairwise(edges) if b > a + 1)
 
 
@@ -295,12 +369,15 @@ def _splits_digits_first(steps: Sequence[Mapping[str, Any]]) -> bool:
 
 def _library(path: Path, definition: Mapping[str, Any]) -> HuggingFaceTokenizer:
     try:
-        return HuggingFaceTokenizer.from_str(json.dumps(definition, ensure_ascii=False))
-    except Exception as error:  # the library raises no other kind
+        return read_tokenizer(json.dumps(definition, ensure_ascii=False))
+    except ValueError as error:
         raise TokenizerError(f"{path}: cannot read: {error}; download it again") from error
 
 
 def hugging_face_encoder(folder: Path) -> Encode:
     """Text -> ids, without special tokens, by the folder's `tokenizer.json`."""
-    tokenizer = _library(folder / TOKENIZER_FILE, read_definition(folder))
+    return _encoder(_library(folder / TOKENIZER_FILE, read_definition(folder)))
+
+
+def _encoder(tokenizer: HuggingFaceTokenizer) -> Encode:
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)

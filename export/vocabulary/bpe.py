@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tokenizers import Tokenizer as HuggingFaceTokenizer
-
 from tinyaya.export.errors import TokenizerError
+from tinyaya.runtime.tokenizer import read_tokenizer
 
 _PRINTABLE_BYTES = (
     *range(ord("!"), ord("~") + 1),
@@ -162,9 +161,14 @@ def _renumbered(step: Any, new: Mapping[int, int]) -> Any:
     if kind == "Sequence":
         return {**step, "processors": [_renumbered(row, new) for row in step["processors"]]}
     if kind == "TemplateProcessing":
+        special = step["special_tokens"]
+        if lost := [name for name, row in special.items() if not {*row["ids"]} <= new.keys()]:
+            raise TokenizerError(
+                f"tokenizer.json has {lost[0]!r} in its post-processor with ids that no token has, "
+                "so its vocabulary cannot be trimmed; leave --languages out"
+            )
         special = {
-            name: {**row, "ids": [new[id_] for id_ in row["ids"]]}
-            for name, row in step["special_tokens"].items()
+            name: {**row, "ids": [new[id_] for id_ in row["ids"]]} for name, row in special.items()
         }
         return {**step, "special_tokens": special}
     if kind == "ByteLevel":
@@ -178,8 +182,8 @@ def _renumbered(step: Any, new: Mapping[int, int]) -> Any:
 def _check_loads(definition: Mapping[str, Any], expected: Mapping[str, int]) -> None:
     """The library numbers added tokens outside of the vocabulary itself, in their order."""
     try:
-        found = HuggingFaceTokenizer.from_str(json.dumps(definition, ensure_ascii=False))
-    except Exception as error:  # the library raises no other kind
+        found = read_tokenizer(json.dumps(definition, ensure_ascii=False))
+    except ValueError as error:
         raise TokenizerError(f"tokenizer.json cannot be read: {error}") from error
     if found.get_vocab(with_added_tokens=True) != dict(expected):
         raise TokenizerError(

@@ -17,7 +17,7 @@ from tinyaya.export.languages.texts import texts_of
 from tinyaya.export.languages.variants import variant_note
 from tinyaya.export.options import ExportOptions, VocabularyOptions
 from tinyaya.export.source.checkpoint import Checkpoint
-from tinyaya.export.source.tokenizer import Encode, Tokenizer, hugging_face_encoder, read_definition
+from tinyaya.export.source.tokenizer import Encode, Tokenizer
 from tinyaya.export.vocabulary.bpe import BYTE_CHARACTERS, BytePairs
 from tinyaya.export.vocabulary.trim import ROW_MULTIPLE, trim_checkpoint
 from tinyaya.runtime import ChatTemplate, ChatTemplateError
@@ -57,8 +57,8 @@ def choose_ids(
     checkpoint: Checkpoint, options: VocabularyOptions, preamble: str | None = None
 ) -> list[int]:
     """Ids of the tokens that stay, ascending; preamble: a text that must not become longer."""
-    pairs = BytePairs.of(read_definition(checkpoint.folder))
-    encode = hugging_face_encoder(checkpoint.folder)
+    pairs = BytePairs.of(checkpoint.tokenizer.original)
+    encode = checkpoint.tokenizer.encoder()
     scripts = set(COMMON_SCRIPTS).union(*map(scripts_of, options.languages))
     safe = _written_in(pairs, Characters.of_scripts(scripts))
     needed = _needed(pairs, checkpoint.tokenizer, encode, preamble)
@@ -87,8 +87,8 @@ def _needed(
     code = (files("tinyaya.export.vocabulary") / _CODE_SAMPLE_FILE).read_text("utf-8")
     texts = [code, preamble or ""]
     if tokenizer.chat_template is not None:
-        template = ChatTemplate(tokenizer.chat_template, tokenizer.config)
         with suppress(ChatTemplateError):  # the search for a preamble tells
+            template = ChatTemplate(tokenizer.chat_template, tokenizer.config)
             texts.append(template.render([{"role": "user", "content": "a"}]))
     return {pairs.tokens[id_] for id_ in chain.from_iterable(map(encode, texts))}
 

@@ -1,41 +1,30 @@
 """Trims a checkpoint to the rows of some ids.
 
-What comes out is read like any other, so nothing after it knows of the trim: its folder holds a
-config and a tokenizer of the new ids, its tables are rows of those on disk.
+What comes out is a checkpoint like any other, so nothing after it knows of the trim: its config and
+tokenizer are of the new ids, its tables are rows of those on disk.
 """
 
-import json
-import os
-import shutil
-import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tinyaya.export.decoder.config import parse_config
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
-from tinyaya.export.errors import TargetError
-from tinyaya.export.source.checkpoint import Checkpoint, Trim, open_checkpoint, read_json
-from tinyaya.export.source.tokenizer import TEMPLATE_FILES, open_tokenizer, read_definition
+from tinyaya.export.source.checkpoint import Checkpoint, Trim, open_checkpoint
 from tinyaya.export.source.weights import StoredTensor
 from tinyaya.export.vocabulary.bpe import BytePairs
 from tinyaya.runtime import Bundle
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Progress
-from tinyaya.runtime.whole_file import is_leftover
 
 # Kernels take outputs in groups of up to 64; a row in a smaller last group has other last bits.
 ROW_MULTIPLE = 64
 _MAX_SPAN_ROWS = 4096  # of the stored table that are in memory at a time
 _MAX_GAP_ROWS = 64  # of rows nobody wants, which are cheaper read than skipped
-_SIDE_FILES = ("tokenizer_config.json", "generation_config.json", "config.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,46 +59,22 @@ def trim_checkpoint(
 
     languages, keep: what they were chosen for, and how; bundles say so.
     """
-    folder = _make_folder()
-    trim = Trim(whole=whole, kept=tuple(kept), languages=tuple(languages), keep=keep)
-    weakref.finalize(trim, shutil.rmtree, folder, ignore_errors=True)
+    new = {old: row for row, old in enumerate(kept)}
     rows = [*kept, *[kept[-1]] * (-len(kept) % ROW_MULTIPLE)]
-    with _writes_explained():
-        _write_side_files(whole, folder, kept, len(rows))
-    raw, generation, files = (read_json(folder / name) for name in reversed(_SIDE_FILES))
-    config = parse_config(raw)
+    original = BytePairs.of(whole.tokenizer.original).trimmed(kept)
+    config = replace(whole.config, vocab_size=len(rows))
     tables = {f"{EMBEDDING}.weight", f"{HEAD}.weight"} & whole.tensors.keys()
     return replace(
         whole,
-        folder=folder,
         config=config,
-        tokenizer=open_tokenizer(folder, raw, generation, files),
+        tokenizer=whole.tokenizer.trimmed(original, new, len(rows)),
         tensors={
             **whole.tensors,
             **{name: KeptRows.of(whole.tensors[name], rows) for name in tables},
         },
         shapes=tensor_shapes(config),
-        trim=trim,
+        trim=Trim(whole=whole, kept=tuple(kept), languages=tuple(languages), keep=keep),
     )
-
-
-def _make_folder() -> Path:
-    """A temporary folder that names its process, and none of processes that were killed."""
-    for path in filter(is_leftover, Path(gettempdir()).glob("trimmed-*-*")):
-        shutil.rmtree(path, ignore_errors=True)
-    with _writes_explained():
-        return Path(mkdtemp(prefix="trimmed-", suffix=f"-{os.getpid()}"))
-
-
-@contextmanager
-def _writes_explained() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise TargetError(
-            f"cannot write the trimmed tokenizer into {gettempdir()}: {error.strerror}; "
-            "free space there, or name another folder in TMPDIR"
-        ) from error
 
 
 def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoint:
@@ -158,39 +123,3 @@ def _spans(rows: Sequence[int]) -> Iterable[list[int]]:
         span.append(row)
     if span:
         yield span
-
-
-def _write_side_files(whole: Checkpoint, folder: Path, kept: Sequence[int], rows: int) -> None:
-    new = {old: row for row, old in enumerate(kept)}
-    tokenizer = BytePairs.of(read_definition(whole.folder)).trimmed(kept)
-    files = [read_json(whole.folder / name, required=False) for name in _SIDE_FILES]
-    files[0] = _renumbered_config(files[0], new)
-    files[2] = {**files[2], "vocab_size": rows}
-    for name, value in zip(_SIDE_FILES, files, strict=True):
-        _write(folder / name, {key: _ids(key, item, new) for key, item in value.items()})
-    _write(folder / "tokenizer.json", tokenizer)
-    for template in (whole.folder / name for name in TEMPLATE_FILES):
-        if template.exists():
-            shutil.copy(template, folder)
-
-
-def _renumbered_config(files: Mapping[str, Any], new: Mapping[int, int]) -> dict[str, Any]:
-    """tokenizer_config.json, which may list added tokens by id."""
-    listed = files.get("added_tokens_decoder")
-    if not isinstance(listed, dict):
-        return dict(files)
-    rows = {str(new[int(id_)]): row for id_, row in listed.items() if int(id_) in new}
-    return {**files, "added_tokens_decoder": rows}
-
-
-def _ids(key: str, value: Any, new: Mapping[int, int]) -> Any:
-    """A value of a config; ids in it become new ones, and lists lose those that have none."""
-    if not key.endswith("_token_id"):
-        return value
-    if isinstance(value, list):
-        return [new[id_] for id_ in value if id_ in new]
-    return new.get(value) if isinstance(value, int) else value
-
-
-def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny_checkpoint import ABSENT
 from torch import Tensor
 
 from tinyaya.export.bundle.staging import check_target
@@ -194,6 +195,70 @@ def test_a_split_without_fields_is_no_traceback(folder: Path) -> None:
     edit_json(folder / "tokenizer.json", pre_tokenizer={"type": "Sequence", "pretokenizers": steps})
     with pytest.raises(TokenizerError, match="cannot read"):
         open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"added_tokens": [{"id": 0, "content": ["<PAD>"]}]}, "added_tokens holds"),
+        ({"added_tokens": [{"id": 0}]}, "added_tokens holds"),
+        ({"model": {"type": "BPE", "vocab": 3, "merges": []}}, "expected a byte-level BPE"),
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "A"}}, "is 'Precompiled'"),
+        ({"pre_tokenizer": {"type": "FixedLength", "length": 0}}, "is 'FixedLength'"),
+        ({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [3]}}, "pre_tokenizer is '3'"),
+        ({"decoder": "ByteLevel"}, "decoder is 'ByteLevel'"),
+    ],
+)
+def test_what_is_no_byte_level_bpe_is_named(
+    folder: Path, changes: dict[str, Any], words: str
+) -> None:
+    """Some of it makes the library panic, which Python has no Exception for."""
+    edit_json(folder / "tokenizer.json", **changes)
+    with pytest.raises(TokenizerError, match=words):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "pattern", [{"String": ""}, *({"Regex": regex} for regex in ("", "a*", "x|", "^", "$", r"\b"))]
+)
+def test_patterns_that_take_no_character_are_refused(folder: Path, pattern: dict[str, str]) -> None:
+    """Stock clients hang at them, or end the process."""
+    split = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    edit_json(folder / "tokenizer.json", pre_tokenizer=split)
+    with pytest.raises(TokenizerError, match="where no character is"):
+        open_checkpoint(folder)
+
+
+def test_dropout_of_training_is_refused(folder: Path) -> None:
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    edit_json(folder / "tokenizer.json", model={**model, "dropout": 0.1})
+    with pytest.raises(TokenizerError, match=r"dropout = 0\.1"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("added_tokens.json", '{"x": Infinity}'),
+        ("chat_template.json", r'{"chat_template": "\ud800"}'),
+        ("tokenizer_config.json", r'{"bos_token": "\uD800"}'),
+    ],
+)
+def test_numbers_and_texts_that_cannot_be_written_are_refused(
+    folder: Path, name: str, text: str
+) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=f"{name}: .*cannot be read|{name}: cannot read"):
+        open_checkpoint(folder)
+
+
+def test_a_count_of_layers_that_no_model_has_is_refused(
+    edit_config: Callable[..., None], folder: Path
+) -> None:
+    for count in (10**9, 10**30):
+        edit_config(num_hidden_layers=count, layer_types=ABSENT, sliding_window_pattern=4)
+        with pytest.raises(CheckpointError, match="num_hidden_layers"):
+            open_checkpoint(folder)
 
 
 def test_targets_that_cannot_be_are_refused_at_once(

@@ -10,7 +10,7 @@ from tests.published_folder import FORMS, write_form
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens, prove_tokenizer
 from tinyaya.export.bundle.write import write_tokenizer
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
-from tinyaya.export.source.tokenizer import TOKENIZER_FILE
+from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.runtime import ChatTemplate
 
 NANO = Path(__file__).parents[1] / "assets" / "nano"
@@ -38,7 +38,7 @@ def test_every_form_is_read_as_the_plain_one(
 def test_golden_ids_and_chats_are_those_of_transformers(form: str, tmp_path: Path) -> None:
     """Where its own class for Cohere rebuilds the tokenizer, the file alone is the truth."""
     folder = write_form(NANO, tmp_path / "form", form)
-    checkpoint, golden = open_checkpoint(folder), golden_tokens(folder / TOKENIZER_FILE)
+    checkpoint, golden = open_checkpoint(folder), golden_tokens(hugging_face_encoder(folder))
     named = json.loads((folder / "tokenizer_config.json").read_text()).get("tokenizer_class")
     reader = PreTrainedTokenizerFast if named in COHERE_CLASSES else AutoTokenizer
     theirs = reader.from_pretrained(folder)
@@ -59,7 +59,7 @@ def test_stock_clients_read_every_form(form: str, engine: str, tmp_path: Path) -
     bundle, scratch = tmp_path / "bundle", tmp_path / "scratch"
     bundle.mkdir(), scratch.mkdir()
     write_tokenizer(bundle, open_checkpoint(folder).tokenizer, engine)
-    golden = golden_tokens(folder / TOKENIZER_FILE)
+    golden = golden_tokens(hugging_face_encoder(folder))
     found = prove_tokenizer(golden, bundle, scratch, engine)
     assert found["tokenizers"] == found["pytorch_tokenizers"] == "77 of 77"
     assert found["onnxruntime-genai"] == "76 of 77"  # long numbers

@@ -237,5 +237,38 @@ def test_verify_refuses_another_checkpoint(
     assert_refused(command("verify", bundles["onnx"], *options), "tokens is 1000000", "1 to 1024")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sensitivity", NANO, "--out"),
+        ("sensitivity", NANO, "--out", "losses.json", "--plot"),
+        ("recipe", "--budget", "6MB", "--source", NANO, "--out"),
+        ("evaluate", "absent", "--against", NANO, "--html"),
+        ("bench", "absent", "--out"),
+        ("bench", "absent", "--csv"),
+        ("run", "absent", "--prompt", "Hi", "--save"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:1] + arguments[-1:]),
+)
+def test_files_that_cannot_be_written_are_refused_before_the_work(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple
+) -> None:
+    """Nothing else of what was asked for is there, so all else would be refused later."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    Path("link").symlink_to("absent/x")
+    assert_refused(command(*arguments, "."), "is a folder")
+    assert_refused(command(*arguments, "file/x"), "file is no folder; expected one for x")
+    assert_refused(command(*arguments, "link"), "absent is no folder")
+    assert_refused(command(*arguments, "/proc/x"), "/proc/x cannot be written", "another place")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_demo_refuses_before_the_first_export(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "int8").mkdir()
+    (tmp_path / "int8" / "onnx").write_text("precious")
+    assert_refused(command("demo", NANO, "--out", tmp_path), "onnx is a file")
+
+
 def test_unknown_option_is_wrong_use(command: Command) -> None:
     assert command("run", "--no-such-option").code == 2

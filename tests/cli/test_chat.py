@@ -27,7 +27,7 @@ PROMPT = "\r\n> "
 def terminal(bundles: Mapping[str, Path]) -> Iterator[pexpect.spawn]:
     """The chat in a pseudo-terminal, at its first prompt."""
     arguments = [*CHAT[1:], str(bundles["onnx"]), "--max-tokens", "30", "--threads", "1"]
-    environment = os.environ | {"TERM": "xterm", "PYTHONPATH": str(ROOT), "INPUTRC": "/dev/null"}
+    environment = os.environ | {"TERM": "xterm", "INPUTRC": "/dev/null"}
     child = pexpect.spawn(
         CHAT[0], arguments, encoding="utf-8", timeout=60, env=environment, cwd=str(ROOT),
         dimensions=(40, 200),

@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,27 @@ def test_limit_on_the_size_of_files(tmp_path: Path, lone: Checkpoint, backend: s
     result = run_limited(resource.RLIMIT_FSIZE, 1_000_000, arguments)
     assert_line(result, "no larger file", PROGRAMS[backend])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_is_written_to_the_folder_for_temporary_files(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lone: Checkpoint,
+    backend: str,
+) -> None:
+    """A trimmed vocabulary and what libraries write has no room in many a /tmp."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    options = ("--languages", "sw", "--keep", "tight", "--recipe", "fp32", "--backend", backend)
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "file"))  # no file can be below it
+        result = command("export", lone.folder, "--out", tmp_path / "out", *options)
+        assert tempfile.tempdir == str(tmp_path / "file")
+    assert result.code == 0, result.err
+    assert not list((tmp_path / "inductor").rglob("*"))
+    assert not [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
 
 
 def run_limited(kind: int, limit: int, arguments: list[str]) -> subprocess.CompletedProcess:

@@ -41,7 +41,7 @@ def installed() -> bool:
 
 
 def run(command: list[str], tmp_path: Path) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 

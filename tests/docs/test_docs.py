@@ -1,7 +1,6 @@
 """What README and the pages of docs/ show can be typed, linked to, and is what the code says."""
 
 import ast
-import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def test_what_is_shown_runs(
     """In the order of the page, after the README's own bundle of Tiny Aya."""
     if "--engine native" in read_page(page):
         native = str(request.getfixturevalue("native"))
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([native, str(ROOT)]))
+        monkeypatch.setenv("PYTHONPATH", native)
     for shown in (MAKES_AYA, *shown_on(page)):
         if reason_left_out(shown) is None:
             typist.run(shown, capfd)

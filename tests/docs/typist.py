@@ -1,6 +1,5 @@
 """A command or program as a page shows it in; run in a folder, what it printed out."""
 
-import os
 import re
 import shlex
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, Shown
+from tests.docs.pages import Shown
 from tinyaya.export.cli import app as cli
 
 # What is shown and not run, and why.
@@ -99,9 +98,8 @@ class Typist:
     @contextmanager
     def _started(self, call: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
         pipe = subprocess.PIPE
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         with subprocess.Popen(
-            call, cwd=self._folder, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=pipe
+            call, cwd=self._folder, text=True, stdin=pipe, stdout=pipe, stderr=pipe
         ) as process:
             try:
                 yield process

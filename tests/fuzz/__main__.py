@@ -1,5 +1,7 @@
 """python -m tests.fuzz BUNDLE COUNT: mutate COUNT times over all targets, and say what came of it.
 
+`folder` in place of a bundle: checkpoints' folders.
+
 Seeds count up from 0, or from a third argument, so a failure can be had again; a fourth one names
 the engine.
 """
@@ -8,16 +10,22 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.fuzz.targets import Fuzzer
+from tests.fuzz.folders import FolderFuzzer
+from tests.fuzz.targets import Fuzzer, Target
 
 
 def main(bundle: str, count: str, first: str = "0", engine: str | None = None) -> None:
     """Fuzz a bundle; a traceback names the seed."""
     seen: Counter[tuple[str, bool]] = Counter()
+    targets: Mapping[str, Target]
     with tempfile.TemporaryDirectory() as work:
-        targets = Fuzzer(Path(bundle), Path(work), engine).targets()
+        if bundle == "folder":
+            targets = {"folder": FolderFuzzer(Path(work)).target}
+        else:
+            targets = Fuzzer(Path(bundle), Path(work), engine).targets()
         for seed in range(int(first), int(first) + int(count)):
             name = list(targets)[seed % len(targets)]
             try:

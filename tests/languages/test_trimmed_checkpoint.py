@@ -1,8 +1,5 @@
 """The view of a trimmed checkpoint: rows of the table on disk, and everything else as it was."""
 
-import errno
-import gc
-import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +12,10 @@ from tests.languages.conftest import Trimmed
 from tinyaya.export.bundle.tokenizer_proof import golden_tokens
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.reference import reference_logits
-from tinyaya.export.errors import TargetError
 from tinyaya.export.options import CalibrationOptions
 from tinyaya.export.proof.parity import float_model
 from tinyaya.export.source.checkpoint import Checkpoint
-from tinyaya.export.source.tokenizer import TOKENIZER_FILE
-from tinyaya.export.vocabulary.trim import KeptRows, open_as, ranges_of, trim_as, trim_checkpoint
+from tinyaya.export.vocabulary.trim import KeptRows, open_as, ranges_of, trim_as
 from tinyaya.quantize.groupwise import QuantizedWeight
 from tinyaya.quantize.recipe import find_recipe
 from tinyaya.runtime.errors import OptionError
@@ -75,7 +70,7 @@ def test_quantized_weights_are_the_whole_models(trimmed_nano: Trimmed) -> None:
         build_quantized(
             source,
             recipe,
-            golden_tokens(source.folder / TOKENIZER_FILE),
+            golden_tokens(source.tokenizer.encoder()),
             CalibrationOptions(tokens=800),
         )
         for source in (view.whole, view)
@@ -134,40 +129,6 @@ def test_a_bundle_of_another_model_is_refused(nano: Checkpoint) -> None:
             open_as(nano.folder, bundle(**{name: 3}))
 
 
-def test_its_folder_goes_with_it(nano: Checkpoint) -> None:
-    view = trim_checkpoint(nano, range(512), ("sw",), "safe")
-    folder: Path = view.folder
-    assert (folder / "tokenizer.json").exists()
-    del view
-    gc.collect()
-    assert not folder.exists()
-
-
 def test_ranges() -> None:
     assert ranges_of([0, 1, 2, 5, 7, 8]) == [[0, 3], [5, 6], [7, 9]]
     assert ranges_of([4]) == [[4, 5]]
-
-
-def test_folders_of_killed_processes_go(
-    nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for name in ("trimmed-x-999999999", f"trimmed-x-{os.getpid()}"):
-        (tmp_path / name).mkdir()
-    view = trim_checkpoint(nano, range(512), ("sw",), "safe")
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {f"trimmed-x-{os.getpid()}", view.folder.name}
-
-
-def test_a_full_temporary_folder_is_named(
-    nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(TargetError, match=f"into {tmp_path}: No space left .* TMPDIR"):
-        trim_checkpoint(nano, range(512), ("sw",), "safe")
-    gc.collect()
-    assert list(tmp_path.iterdir()) == []

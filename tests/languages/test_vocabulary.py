@@ -30,7 +30,7 @@ OWN_LETTERS = {
 
 
 def library(checkpoint: Checkpoint) -> Tokenizer:
-    return Tokenizer.from_file(str(checkpoint.folder / TOKENIZER_FILE))
+    return Tokenizer.from_str(json.dumps(checkpoint.tokenizer.original))
 
 
 def ids(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -158,7 +158,7 @@ def test_stock_tokenizers_read_it(trimmed_nano: Trimmed, tmp_path: Path) -> None
     from tinyaya.export.bundle.write import write_tokenizer
 
     checkpoint = trimmed_nano("hi", "am", keep="tight")
-    golden = golden_tokens(checkpoint.folder / TOKENIZER_FILE)
+    golden = golden_tokens(checkpoint.tokenizer.encoder())
     folder, scratch = tmp_path / "bundle", tmp_path / "scratch"
     folder.mkdir(), scratch.mkdir()
     write_tokenizer(folder, checkpoint.tokenizer, "onnx")

@@ -82,7 +82,7 @@ def write_bundle(
     preamble: Sequence[int],
 ) -> None:
     """Fill an empty folder."""
-    golden = golden_tokens(checkpoint.folder / "tokenizer.json")
+    golden = golden_tokens(checkpoint.tokenizer.encoder())
     model = build_quantized(checkpoint, recipe, golden)
     traced = trace_model(model, LIMITS, backend, len(preamble))
     program = backend.lower(traced, checkpoint.tokenizer)

@@ -44,7 +44,7 @@ def expanse(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 def reference(checkpoint: Checkpoint, ids: list[int], kv: str) -> np.ndarray:
     """Logits_TV of the eager model at every position."""
-    golden = golden_tokens(checkpoint.folder / "tokenizer.json")
+    golden = golden_tokens(checkpoint.tokenizer.encoder())
     model = build_quantized(checkpoint, find_recipe("fp32", kv), golden)
     return reference_logits(model, torch.tensor([ids]))[0].numpy()
 

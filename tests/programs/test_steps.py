@@ -38,7 +38,7 @@ def reference(
     checkpoint: Checkpoint, ids: list[int], recipe: str = "fp32", kv: str = "fp32"
 ) -> np.ndarray:
     """Logits_TV of the eager model at every position; -inf where no token is."""
-    golden = golden_tokens(checkpoint.folder / "tokenizer.json")
+    golden = golden_tokens(checkpoint.tokenizer.encoder())
     chosen = replace(find_recipe(recipe, kv), calibrated=False)
     model = build_quantized(checkpoint, chosen, golden)
     logits = reference_logits(model, torch.tensor([ids]))[0].numpy()
@@ -130,7 +130,7 @@ def test_8_bit_scales_of_another_layer_are_seen(
     tiny: Checkpoint, ids: list[int], backend: str, make_bundle: MakeBundle
 ) -> None:
     """The mutant: every layer has the scales of the one before it."""
-    golden = golden_tokens(tiny.folder / "tokenizer.json")
+    golden = golden_tokens(tiny.tokenizer.encoder())
     model = build_quantized(tiny, find_recipe("fp32", "int8"), golden)
     scales = model.cache_scales
     other = replace(model, cache_scales=[scales[-1], *scales[:-1]])

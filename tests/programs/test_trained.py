@@ -17,12 +17,13 @@ from tinyaya.export.languages.texts import evaluation_texts
 from tinyaya.export.options import CalibrationOptions, ExportOptions
 from tinyaya.export.proof.parity import MAX_KL_SHARE, float_model, measure, tail_logits
 from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.quantize.recipe import find_recipe
 from tinyaya.runtime import Sampler, Session, generate, open_bundle
 
 TIE = 1e-3
 PROMPT = (UDHR / "en.txt").read_text(encoding="utf-8")[:600]
-GOLDEN = golden_tokens(NANO / "tokenizer.json")
+GOLDEN = golden_tokens(hugging_face_encoder(NANO))
 
 
 def greedy(session: Session, prompt_ids: Sequence[int], count: int) -> list[int]:

@@ -15,6 +15,7 @@ from tinyaya.export.languages.texts import (
     sequences_of,
     weights_of,
 )
+from tinyaya.export.source.tokenizer import hugging_face_encoder
 from tinyaya.runtime.errors import OptionError
 
 _SHARED = 0.02  # of paragraphs; formulas such as "Whereas" come in both halves
@@ -43,7 +44,7 @@ def test_no_run_of_words_of_the_evaluation_is_in_the_calibration() -> None:
 
 def test_cache_scales_come_from_no_evaluation_text() -> None:
     lines = {line for text in evaluation_texts(None).values() for line in paragraphs(text)}
-    for name, row in golden_tokens(NANO / "tokenizer.json").items():
+    for name, row in golden_tokens(hugging_face_encoder(NANO)).items():
         assert row["text"].strip() not in lines, name
 
 

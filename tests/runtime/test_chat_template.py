@@ -98,3 +98,25 @@ def test_it_writes_what_transformers_writes(inner: str) -> None:
 def test_a_block_that_does_not_end_is_told() -> None:
     with pytest.raises(ChatTemplateError, match="line 1"):
         ChatTemplate("{% generation %}", {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'a' * 10**10 }}", "{{ 10**(10**7) }}", "{{ 'x' | center(10**9) }}",
+        "{{ 'x'.ljust(10**9) }}", "{{ messages | tojson(indent=10**9) }}", "{{ lipsum(10**9) }}",
+        "{% for i in range(10**9) %}x{% endfor %}",
+        "{% for i in range(999) %}{% for j in range(999) %}{{ 'x' * 99 }}{% endfor %}{% endfor %}",
+        "{% set n=namespace(s='a') %}{% for i in range(40) %}{% set n.s = n.s + n.s %}{% endfor %}",
+        "{% set n=namespace(s=9) %}{% for i in range(99) %}{% set n.s = n.s * n.s %}{% endfor %}",
+    ],
+)  # fmt: skip
+def test_huge_texts_and_numbers_are_refused(text: str) -> None:
+    with pytest.raises(ChatTemplateError, match=r"more than 10000000 characters|Range too big"):
+        ChatTemplate(text, CONFIG).render([USER])
+
+
+def test_sums_and_products_are_what_they_are() -> None:
+    text = "{{ 2**10 }} {{ 'ab' * 3 }} {{ 3 * [1] }} {{ 6 * 7 }} {{ 1.5 * 2 }} {{ 'a' + 'b' }}"
+    rendered = ChatTemplate(text, CONFIG).render([USER])
+    assert rendered == "1024 ababab [1, 1, 1] 42 3.0 ab"

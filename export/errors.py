@@ -5,6 +5,7 @@ ExportError
 │   ├── ConfigError       its config means a computation that this decoder does not do
 │   ├── TensorError       a tensor is missing, surplus, misshapen, not finite, or a non-zero bias
 │   ├── TokenizerError    no tokenizer, or one that the stock clients get wrong
+│   ├── AdapterError      an adapter that cannot be merged into the checkpoint
 │   └── ChangedError      a file changed while it was read
 ├── CalibrationError      texts, or what the model makes of them, that nothing can be fitted to
 ├── TargetError           the target exists, is read-only or has no room
@@ -34,6 +35,10 @@ class TensorError(CheckpointError):
 
 class TokenizerError(CheckpointError):
     """No tokenizer, or one that the stock clients get wrong."""
+
+
+class AdapterError(CheckpointError):
+    """An adapter that cannot be merged into the checkpoint."""
 
 
 class ChangedError(CheckpointError):

@@ -30,6 +30,7 @@ from tinyaya.export.plan.estimate import check_resources
 from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
+from tinyaya.export.source.adapter import with_adapters
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.export.system.allocator import map_large_blocks, rare_collections
 from tinyaya.export.system.out_of_memory import memory_explained
@@ -76,7 +77,8 @@ def export_bundle(
     for path in targets.values():
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
-    export = resolve_export(trimmed(open_checkpoint(source), options, named), options)
+    whole = with_adapters(open_checkpoint(source), options.adapters)
+    export = resolve_export(trimmed(whole, options, named), options)
     needed_bytes = check_resources(export, list(backends.values()), target)
     parities: dict[str, Parity | None] = {}
     with memory_explained(named, options, needed_bytes), rare_collections(), ExitStack() as stack:
@@ -150,6 +152,7 @@ def _write(
         golden=prepared.golden,
         trim=export.checkpoint.trim,
         calibrated_for=export.calibration.languages if export.recipe.calibrated else (),
+        adapters=export.checkpoint.adapters,
     )
     write_reports(folder, content)
     content = ship_preamble(folder, content, backend, export.preamble)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tinyaya.export.cli.options import BundleFolder, EngineName, Json, Texts, print_json
+from tinyaya.export.cli.options import Adapters, BundleFolder, EngineName, Json, Texts, print_json
 
 
 def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
@@ -29,6 +29,7 @@ def verify(
     against: Annotated[
         Path | None, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")
     ] = None,
+    adapters: Adapters = [],  # noqa: B006
     tokens: Annotated[
         int | None,
         typer.Option(help="With --against: judge the end of a text of so many tokens, too."),
@@ -43,7 +44,7 @@ def verify(
     from tinyaya.export.cli.tables import print_checks
     from tinyaya.export.proof.verify import verify_bundle
 
-    checks = verify_bundle(bundle, against, tokens, engine=engine)
+    checks = verify_bundle(bundle, against, tokens, engine=engine, adapters=adapters)
     ok = all(check.ok for check in checks)
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})

@@ -8,6 +8,7 @@ import typer
 
 from tinyaya.export.cli.languages import Keep, Languages, VocabularyTexts, vocabulary_options
 from tinyaya.export.cli.options import (
+    Adapters,
     BackendName,
     Budget,
     Calibrate,
@@ -43,6 +44,7 @@ def export(
     budget: Budget = None,
     losses: Losses = None,
     kv: KvName = None,
+    adapters: Adapters = [],  # noqa: B006
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
@@ -62,6 +64,7 @@ def export(
     Example: tinyaya-export export tiny-aya-global --out aya --backend both
     """
     from tinyaya.export.pipeline import export_bundle
+    from tinyaya.export.source.adapter import with_adapters
     from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
     from tinyaya.export.vocabulary.choose import trimmed
@@ -70,6 +73,7 @@ def export(
         backend=backend,
         recipe=recipe,
         kv=kv,
+        adapters=tuple(adapters),
         context=context,
         chunk=chunk,
         preamble=preamble_text(preamble),
@@ -80,7 +84,7 @@ def export(
         force=force,
     )
     if budget:
-        checkpoint = trimmed(open_checkpoint(source), options, Silent())
+        checkpoint = trimmed(with_adapters(open_checkpoint(source), adapters), options, Silent())
         chosen = within(budget, checkpoint, recipe, losses, options.fitted_to())
         options = replace(options, recipe=chosen)
     with shown_progress() as progress:

@@ -9,6 +9,7 @@ import typer
 
 from tinyaya.export.cli.languages import Keep, Languages, VocabularyTexts, vocabulary_options
 from tinyaya.export.cli.options import (
+    Adapters,
     BackendName,
     Chunk,
     Context,
@@ -89,6 +90,7 @@ def plan(
     backend: BackendName = "onnx",
     recipe: RecipeName = "int4",
     kv: KvName = None,
+    adapters: Adapters = [],  # noqa: B006
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
@@ -108,6 +110,7 @@ def plan(
     from tinyaya.export.backends import BACKENDS, find_backend
     from tinyaya.export.bundle.resolve import resolve_export
     from tinyaya.export.plan.estimate import device_needs, plan_export
+    from tinyaya.export.source.adapter import with_adapters
     from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
     from tinyaya.export.vocabulary.choose import trimmed
@@ -116,6 +119,7 @@ def plan(
         backend=backend,
         recipe=recipe,
         kv=kv,
+        adapters=tuple(adapters),
         context=context,
         chunk=chunk,
         preamble=preamble_text(preamble),
@@ -123,7 +127,7 @@ def plan(
         verify=verify,
     )
     with shown_progress() as progress:
-        checkpoint = trimmed(open_checkpoint(source), options, progress)
+        checkpoint = trimmed(with_adapters(open_checkpoint(source), adapters), options, progress)
     planned = resolve_export(checkpoint, options)
     limits = planned.limits
     names = list(BACKENDS) if backend == "both" else [backend]

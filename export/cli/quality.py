@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinyaya.export.cli.options import (
+    Adapters,
     Budget,
     BundleFolder,
     Json,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 def evaluate(
     bundle: BundleFolder,
     against: Annotated[Path, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")],
+    adapters: Adapters = [],  # noqa: B006
     texts: Texts = None,
     tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
     sentences: Annotated[int, typer.Option(help="Continued of each language; 0: none.")] = 2,
@@ -53,7 +55,9 @@ def evaluate(
     from tinyaya.export.quality.page import read_points, render_page
     from tinyaya.export.system.progress_bar import shown_progress
 
-    options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
+    options = EvaluateOptions(
+        texts=texts, tokens=tokens, sentences=sentences, adapters=tuple(adapters)
+    )
     before = read_languages(beside) if beside else {}
     with shown_progress() as progress:
         quality = evaluate_bundle(bundle, against, options, progress)

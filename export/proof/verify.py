@@ -1,7 +1,7 @@
 """Verifies a bundle: its files, tokenizer and program; with its checkpoint, the model itself."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +31,12 @@ def verify_bundle(
     tokens: int | None = None,
     *,
     engine: str | None = None,
+    adapters: Sequence[Path] = (),
 ) -> list[Check]:
     """Checks of the bundle in `folder`, against the checkpoint `source` if there is one.
 
-    tokens: judge the program also at the end of a text of that many, which may be past the window.
+    adapters: folders of those that are merged into it. tokens: judge the program also at the end
+    of a text of that many, which may be past the window.
     Raises BundleError where the bundle cannot be opened, ExportError where `source` is no match.
     Without `source` an ONNX bundle, or with the engine "native" any, is checked without torch.
     """
@@ -47,7 +49,9 @@ def verify_bundle(
     if PROBE_FILE in bundle.manifest.files:
         checks += _check_program(bundle, _read(folder / PROBE_FILE))
     if source is not None:
-        checks += _check_model(bundle, golden, source, tokens)
+        from tinyaya.export.vocabulary.trim import open_as
+
+        checks += _check_model(bundle, golden, open_as(source, bundle, adapters), tokens)
     return checks
 
 
@@ -68,14 +72,12 @@ def _check_program(bundle: Bundle, probe: dict[str, Any]) -> list[Check]:
 
 
 def _check_model(
-    bundle: Bundle, golden: dict[str, Any], source: Path, tokens: int | None
+    bundle: Bundle, golden: dict[str, Any], checkpoint: "Checkpoint", tokens: int | None
 ) -> Iterator[Check]:
     from tinyaya.export.bundle.tokenizer_proof import golden_tokens
-    from tinyaya.export.vocabulary.trim import open_as
     from tinyaya.quantize.recipe import parse_recipe
 
     manifest = bundle.manifest
-    checkpoint = open_as(source, bundle)
     if tokens is not None and not 0 < tokens <= manifest.limits.context:
         raise OptionError(f"tokens is {tokens}; expected 1 to {manifest.limits.context}")
     same = golden_tokens(checkpoint.folder / "tokenizer.json") == golden

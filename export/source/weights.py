@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from io import BufferedReader
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -62,6 +63,10 @@ class StoredTensor:
     kind: str
     shape: tuple[int, ...]
     start_byte: int
+
+    def place(self) -> dict[str, Any]:
+        """What makes a tensor of a kind of its own that lies where this one does."""
+        return {row.name: getattr(self, row.name) for row in fields(StoredTensor)}
 
     def read(self, rows: range | None = None) -> Tensor:
         """Rows of the tensor, or all of it, in float32.

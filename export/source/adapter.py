@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import sqrt
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -215,16 +215,14 @@ def _updated(
             f"{adapter.folder}: {module} has {', '.join(parts)}; expected lora_A and lora_B, "
             "lora_magnitude_vector beside them (DoRA), or lora_embedding_A and lora_embedding_B"
         )
-    rank = _number(adapter, module, "r", "rank_pattern")
+    rank = left.shape[-1] if left.shape else 0
     expected = [(weight.shape[0], rank), (rank, weight.shape[-1]), weight.shape[:1]]
     shapes = [part.shape for part in (left, right, magnitudes) if part]
-    if shapes != expected[: len(shapes)] or len(weight.shape) != 2:
+    if not rank or shapes != expected[: len(shapes)] or len(weight.shape) != 2:
         raise adapter.problem(
-            f"{module} is {weight.shape} in the model, its update of rank {rank} is "
-            f"{' by '.join(map(str, shapes))}"
+            f"{module} is {weight.shape} in the model, its update {' by '.join(map(str, shapes))}"
         )
-    alpha = _number(adapter, module, "lora_alpha", "alpha_pattern")
-    scale = alpha / (sqrt(rank) if adapter.config.get("use_rslora") else rank)
+    scale = _alpha(adapter, module) / (sqrt(rank) if adapter.config.get("use_rslora") else rank)
     return Merged(
         **weight.place(),
         weight=weight,
@@ -239,15 +237,16 @@ def _transposed(stored: StoredTensor) -> StoredTensor:
     return Transposed(**{**stored.place(), "shape": stored.shape[::-1]}, stored=stored)
 
 
-def _number(adapter: Adapter, module: str, key: str, patterns_key: str) -> float:
-    """What holds for a module: of the first pattern that its name ends with, or of all."""
-    patterns, value = adapter.config.get(patterns_key) or {}, adapter.config.get(key)
+def _alpha(adapter: Adapter, module: str) -> float:
+    """What the update is multiplied by, before its rank divides it."""
+    patterns, alpha = adapter.config.get("alpha_pattern") or {}, adapter.config.get("lora_alpha")
     try:
-        value = next((patterns[x] for x in patterns if re.match(rf"(.*\.)?({x})$", module)), value)
-    except (re.error, TypeError) as error:
+        found = (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module))
+        alpha = next(found, alpha)
+    except (re.error, AttributeError) as error:
         raise AdapterError(
-            f"{adapter.folder}: {patterns_key} is {patterns!r}; expected patterns of names"
+            f"{adapter.folder}: alpha_pattern is {patterns!r}; expected alphas by patterns of names"
         ) from error
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise AdapterError(f"{adapter.folder}: {key} of {module} is {value!r}; expected a number")
-    return value
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not isfinite(alpha):
+        raise AdapterError(f"{adapter.folder}: alpha of {module} is {alpha!r}; expected a number")
+    return alpha

@@ -16,7 +16,7 @@ from tinyaya.export.cli.bench import bench
 from tinyaya.export.cli.bundles import demo, inspect, verify
 from tinyaya.export.cli.chat import chat
 from tinyaya.export.cli.doctor import doctor
-from tinyaya.export.cli.export import export
+from tinyaya.export.cli.export import export, merge
 from tinyaya.export.cli.languages import variants
 from tinyaya.export.cli.plan import plan
 from tinyaya.export.cli.quality import evaluate, sensitivity, show_recipe
@@ -40,6 +40,7 @@ _EXTRA_PACKAGES = (
     "fontTools",
     "matplotlib",
 )
+_EXTRA_OF = {"mergekit": "merge"} | dict.fromkeys(_EXTRA_PACKAGES, "export")
 
 app = typer.Typer(
     add_completion=True,
@@ -54,7 +55,7 @@ app = typer.Typer(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     export, run, chat, serve, doctor, inspect, verify, plan, demo, evaluate, sensitivity,
-    show_recipe, variants, bench, sweep,
+    show_recipe, variants, bench, sweep, merge,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command("recipe" if _command is show_recipe else None)(_command)
@@ -88,9 +89,9 @@ def _run_quietly(arguments: list[str]) -> None:
     except TinyAyaError as error:
         _fail(error, 2)
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in _EXTRA_PACKAGES:
+        if extra := _EXTRA_OF.get((error.name or "").split(".")[0]):
             missing = MissingExtraError(
-                f"this command needs the package {error.name}; pip install 'tinyaya-export[export]'"
+                f"this command needs the package {error.name}; pip install 'tinyaya-export[{extra}]'"
             )
             _fail(missing, 2)
         raise

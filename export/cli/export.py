@@ -1,4 +1,4 @@
-"""Runs `export`: turns a checkpoint into bundles."""
+"""Runs `export` and `merge`: turns a checkpoint into bundles, and several into one checkpoint."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from tinyaya.export.cli.options import (
 )
 from tinyaya.export.cli.quality import within
 from tinyaya.export.options import CalibrationOptions, ExportOptions
+from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.progress import Silent
 
 if TYPE_CHECKING:
@@ -94,6 +95,52 @@ def export(
         return
     for bundle in bundles:
         print(f"{bundle.path}: {bundle.backend}, {recipe}, {_verdict(bundle.parity)}")
+
+
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where the checkpoint goes.")],
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SRC[:WEIGHT]", help="Checkpoint folders.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="linear, slerp, ties, dare_linear or dare_ties.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(metavar="SRC", help="What ties and dare take differences from.")
+    ] = None,
+    density: Annotated[
+        float | None,
+        typer.Option(help="Share of differences that ties and dare keep.", show_default="0.5"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Instead: mergekit's configuration.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a merge at OUT.")] = False,
+) -> None:
+    """Merge checkpoints of one shape and vocabulary into one, with mergekit.
+
+    Example: tinyaya-export merge both --method linear tiny-aya-earth:0.7 tiny-aya-fire:0.3
+    """
+    if bool(config) == bool(method) or (config and (sources or base or density)):
+        raise OptionError("expected --method and checkpoints, or --config FILE.yaml alone")
+    from tinyaya.export.merge.configuration import (
+        MergeOptions,
+        make_configuration,
+        read_configuration,
+    )
+    from tinyaya.export.merge.run import merge_checkpoints
+    from tinyaya.export.system.progress_bar import shown_progress
+
+    if config:
+        configuration = read_configuration(config)
+    else:
+        options = MergeOptions(
+            method=method or "", sources=sources or [], base=base, density=density
+        )
+        configuration = make_configuration(options)
+    with shown_progress() as progress:
+        merge_checkpoints(configuration, out, force=force, progress=progress)
+    print(f"{out}: {len(configuration.models)} checkpoints, {configuration.parsed.merge_method}")
 
 
 def _plain(bundle: "ExportedBundle") -> dict[str, Any]:

@@ -33,10 +33,10 @@ from tinyaya.export.source.weights import (
 from tinyaya.quantize.roles import LayerKind
 from tinyaya.runtime.manifest import AdapterInfo
 
-_INDEX_FILE, _WEIGHTS_FILE = "model.safetensors.index.json", "model.safetensors"
-_SIDE_FILES = (
+INDEX_FILE, _WEIGHTS_FILE = "model.safetensors.index.json", "model.safetensors"
+SIDE_FILES = (
     "config.json", "generation_config.json", TOKENIZER_FILE, TOKENIZER_CONFIG_FILE,
-    ADDED_TOKENS_FILE, *TEMPLATE_FILES, _INDEX_FILE,
+    ADDED_TOKENS_FILE, *TEMPLATE_FILES, INDEX_FILE,
 )  # fmt: skip
 # What tools put before the names of a text model's tensors.
 _PREFIXES = ("_orig_mod.", "model.language_model.", "language_model.")
@@ -131,7 +131,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     tensors = _plainly_named(_locate(folder, states))
     shapes = tensor_shapes(config)
     _match(tensors, shapes)
-    used = {folder / name for name in _SIDE_FILES} | {row.path for row in tensors.values()}
+    used = {folder / name for name in SIDE_FILES} | {row.path for row in tensors.values()}
     return Checkpoint(
         folder=folder,
         config=config,
@@ -171,7 +171,7 @@ def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
 
 def _locate(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:
     """Tensors by name, of one file or of shards with an index."""
-    if (folder / _INDEX_FILE).exists():
+    if (folder / INDEX_FILE).exists():
         return _locate_shards(folder, states)
     if (folder / _WEIGHTS_FILE).exists():
         return dict(_tensors(folder / _WEIGHTS_FILE, states))
@@ -181,15 +181,15 @@ def _locate(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredT
             "convert them to safetensors"
         )
     raise CheckpointError(
-        f"{folder} has neither {_WEIGHTS_FILE} nor {_INDEX_FILE}; download the weights"
+        f"{folder} has neither {_WEIGHTS_FILE} nor {INDEX_FILE}; download the weights"
     )
 
 
 def _locate_shards(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredTensor]:
     """Tensors by name; the index must name what the shards hold, no less, no more."""
-    weight_map = read_json(folder / _INDEX_FILE).get("weight_map")
+    weight_map = read_json(folder / INDEX_FILE).get("weight_map")
     if not isinstance(weight_map, dict):
-        raise CheckpointError(f"{folder / _INDEX_FILE}: expected an object 'weight_map'")
+        raise CheckpointError(f"{folder / INDEX_FILE}: expected an object 'weight_map'")
     shards = {name: _shard_path(folder, shard) for name, shard in weight_map.items()}
     held: dict[tuple[str, Path], StoredTensor] = {}
     for path in sorted(set(shards.values())):
@@ -212,7 +212,7 @@ def _locate_shards(folder: Path, states: Mapping[Path, FileState]) -> dict[str, 
 def _shard_path(folder: Path, shard: object) -> Path:
     if not isinstance(shard, str) or Path(shard).name != shard or shard in ("", ".."):
         raise CheckpointError(
-            f"{folder / _INDEX_FILE}: {shard!r} is not a plain file name; download the index again"
+            f"{folder / INDEX_FILE}: {shard!r} is not a plain file name; download the index again"
         )
     return folder / shard
 

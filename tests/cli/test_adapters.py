@@ -31,7 +31,17 @@ def test_a_bundle_names_its_adapters_and_is_verified_with_them(
     command: Command, lone: Checkpoint, adapters: list[Path], tmp_path: Path
 ) -> None:
     out, given = tmp_path / "out", [word for path in adapters for word in ("--adapter", path)]
-    short = ("--no-calibrate", "--preamble", "none", "--context", 64, "--chunk", 16, "--recipe", "int8")
+    short = (
+        "--no-calibrate",
+        "--preamble",
+        "none",
+        "--context",
+        64,
+        "--chunk",
+        16,
+        "--recipe",
+        "int8",
+    )
     made = command("export", lone.folder, "--out", out, *given, *short)
     assert made.code == 0, made.err
     rows = read_manifest(out).adapters

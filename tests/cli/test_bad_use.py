@@ -82,8 +82,8 @@ def test_export_to_a_place_that_cannot_be_written(
     (tmp_path / "file").write_text("")
     export = ("export", lone.folder, "--no-calibrate", "--out")
     below = command(*export, tmp_path / "file" / "out")
-    assert_refused(below, "is a file, so", "choose another --out")
-    assert_refused(command(*export, "/proc/out"), "/proc", "choose another --out")
+    assert_refused(below, "is a file, so", "choose another place")
+    assert_refused(command(*export, "/proc/out"), "/proc", "choose another place")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

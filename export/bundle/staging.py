@@ -25,8 +25,9 @@ _NO_ROOM = {
 def staged(target: Path, *, force: bool, mark: str = MANIFEST_FILE) -> Iterator[Path]:
     """Yield an empty folder beside `target`; on leaving without an error it takes its place.
 
-    mark: a file that tells the folders which may be replaced by force. Raises TargetError when the target exists (and is not a bundle to replace by force), cannot be
-    written to, or its disk is full; nothing is left behind then.
+    mark: a file that tells the folders which may be replaced by force. Raises TargetError when the
+    target exists (and may not be replaced), cannot be written to, or its disk is full; nothing is
+    left behind then.
     """
     check_target(target, force=force, mark=mark)
     staging = target.parent / f".{target.name}.partial-{os.getpid()}"

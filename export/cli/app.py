@@ -91,7 +91,8 @@ def _run_quietly(arguments: list[str]) -> None:
     except ModuleNotFoundError as error:
         if extra := _EXTRA_OF.get((error.name or "").split(".")[0]):
             missing = MissingExtraError(
-                f"this command needs the package {error.name}; pip install 'tinyaya-export[{extra}]'"
+                f"this command needs the package {error.name}; "
+                f"pip install 'tinyaya-export[{extra}]'"
             )
             _fail(missing, 2)
         raise

@@ -134,6 +134,8 @@ def _configuration(where: str, text: str, raw: dict[str, Any]) -> Configuration:
         tokenizer = first if source in (None, "base", "union") else ModelReference.parse(source)
     except Exception as error:  # of pydantic, and plain ones of mergekit's checks
         raise OptionError(f"{where}: mergekit cannot read it: {_line(error)}") from error
+    if tokenizer not in (first, *parsed.referenced_models()):
+        raise OptionError(f"{where}: tokenizer_source is {source}; expected one of the models")
     return Configuration(text=text, parsed=parsed, first=first, tokenizer=tokenizer)
 
 

@@ -14,7 +14,7 @@ import torch
 from mergekit.architecture.json_definitions import NAME_TO_ARCH
 from mergekit.common import ImmutableMap, ModelReference
 from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
-from mergekit.io.tasks import LoaderCache
+from mergekit.io.tasks import LoaderCache, SaveTensor
 from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
 from mergekit.options import MergeOptions as PlanOptions
 from mergekit.plan import MergePlanner
@@ -95,8 +95,8 @@ def _check_same(first: Checkpoint, other: Checkpoint) -> None:
     for key, mine in vars(first.config).items():
         if key != "max_context" and (found := getattr(other.config, key)) != mine:
             raise MergeError(
-                f"{other.folder} has {key} {found}, {first.folder} has {mine}; expected checkpoints "
-                "of one shape"
+                f"{other.folder} has {key} {found}, {first.folder} has {mine}; "
+                "expected checkpoints of one shape"
             )
     ids, others = first.tokenizer.ids, other.tokenizer.ids
     if ids != others:
@@ -141,14 +141,15 @@ def _plan(configuration: Configuration, sources: Sources) -> dict[str, ExecuteMe
             PlanOptions(),
             configuration.first.config(),
         )
-        tasks = {row.weight_info.name: row.tensor_task for row in planner.plan_in_memory()}
+        planned = planner.plan_to_disk("")
+        tasks = {row.tensor_name: row.tensor_task for row in planned if isinstance(row, SaveTensor)}
     except Exception as error:  # mergekit's checks raise all kinds
         raise MergeError(f"mergekit refuses it: {' '.join(str(error).split())[:300]}") from error
     finally:
         LoaderCache().loaders.clear()
     # mergekit plans head norms for every Cohere model.
-    planned = {name for name in tasks if name in first.shapes or not name.endswith("_norm.weight")}
-    if wrong := sorted(planned ^ first.shapes.keys()):
+    names = {name for name in tasks if name in first.shapes or not name.endswith("_norm.weight")}
+    if wrong := sorted(names ^ first.shapes.keys()):
         raise MergeError(
             f"the merge would have other layers than {first.folder} ({wrong[0]}); expected as many "
             "of each checkpoint"

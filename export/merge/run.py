@@ -52,36 +52,36 @@ def merge_checkpoints(
 
     Raises CheckpointError, MergeError or TargetError; `out` is then as it was before.
     """
-    progress = progress or Silent()
-    sources = {model: _open(model) for model in configuration.models}
+    sources = _opened(configuration)
     first = sources[configuration.first]
-    for other in sources.values():
-        _check_same(first, other)
-    kind = _kind(configuration, first)
+    kind, tasks = _kind(configuration, first), _plan(configuration, sources)
     with staged(out, force=force, mark=CONFIGURATION_FILE) as folder, torch.random.fork_rng():
         _check_room(folder, first, kind)
         torch.manual_seed(0)  # for `dare`, which draws what it drops
-        tasks = _plan(configuration, sources)
-        advance = progress.stage("merge", len(first.names))
+        advance = (progress or Silent()).stage("merge", len(first.names))
 
         def blocks(name: str) -> Iterator[Tensor]:
             for block in _merged(tasks[name], sources):
                 if not torch.isfinite(block.to(FLOAT_DTYPES[kind])).all():
-                    raise MergeError(
-                        f"{name} has merged values that are not finite; change weights"
-                    )
+                    raise MergeError(f"{name} gets values that are not finite; change the weights")
                 yield block
             advance()
 
         write_shards(folder, first.shapes, kind, blocks)
         for source in sources.values():
             source.check_unchanged()
-        donor = sources[configuration.tokenizer]
-        _write_side_files(folder, first, donor, kind)
+        _write_side_files(folder, first, sources[configuration.tokenizer], kind)
         (folder / CONFIGURATION_FILE).write_text(configuration.text, encoding="utf-8")
-        if open_checkpoint(folder).shapes != first.shapes:
-            raise MergeError(f"the merge has other tensors than {first.folder}")
+        open_checkpoint(folder)  # with all its checks
     return open_checkpoint(out)
+
+
+def _opened(configuration: Configuration) -> dict[ModelReference, Checkpoint]:
+    """All checkpoints, of one shape and vocabulary."""
+    sources = {model: _open(model) for model in configuration.models}
+    for other in sources.values():
+        _check_same(sources[configuration.first], other)
+    return sources
 
 
 def _open(model: ModelReference) -> Checkpoint:
@@ -98,13 +98,19 @@ def _check_same(first: Checkpoint, other: Checkpoint) -> None:
                 f"{other.folder} has {key} {found}, {first.folder} has {mine}; "
                 "expected checkpoints of one shape"
             )
-    ids, others = first.tokenizer.ids, other.tokenizer.ids
+    ids, others = _token_ids(first), _token_ids(other)
     if ids != others:
         token = min(token for token, _ in ids.items() ^ others.items())
         raise MergeError(
             f"{other.folder} and {first.folder} have other vocabularies, such as {token!r} with id "
             f"{others.get(token)} and {ids.get(token)}; expected checkpoints of one tokenizer"
         )
+
+
+def _token_ids(checkpoint: Checkpoint) -> dict[str, int]:
+    definition = checkpoint.tokenizer.definition
+    added = {row["content"]: row["id"] for row in definition["added_tokens"]}
+    return {**definition["model"]["vocab"], **added}
 
 
 def _kind(configuration: Configuration, first: Checkpoint) -> str:

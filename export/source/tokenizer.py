@@ -36,14 +36,12 @@ _CLIENTS_CLASS = "PreTrainedTokenizerFast"
 class Tokenizer:
     """What a bundle needs of a tokenizer.
 
-    definition: `tokenizer.json` in merged form. ids: of all tokens. config:
-    `tokenizer_config.json` for clients. unused: half-open ranges of table rows that no token has,
-    never to be sampled. sampling: the checkpoint's defaults. notes: what was left out, for the user
-    to know.
+    definition: `tokenizer.json` in merged form. config: `tokenizer_config.json` for clients.
+    unused: half-open ranges of table rows that no token has, never to be sampled. sampling: the
+    checkpoint's defaults. notes: what was left out, for the user to know.
     """
 
     definition: Mapping[str, Any] = field(repr=False)
-    ids: Mapping[str, int] = field(repr=False)
     config: Mapping[str, Any] = field(repr=False)
     chat_template: str | None = field(repr=False)
     bos: int
@@ -93,7 +91,6 @@ def open_tokenizer(
     outside = sorted({*named, *pad} - {*_in_table([*named, *pad], vocab_size)})
     return Tokenizer(
         definition=_merged(definition),
-        ids=ids,
         config=_clients_config(files),
         chat_template=_chat_template(folder, files),
         bos=bos[0],

@@ -55,9 +55,12 @@ def test_rows_of_a_pte_are_those_of_single_steps_in_every_recipe(
     assert session.guesses == 8
     differences = []
     for start in (0, 30, 124, 186, 300):
-        alone = steps_after(session, start)
+        session.reset()
+        session.prefill(RANDOM_IDS[:start] or [2])
+        fed = session.position
+        alone = np.stack([session.step(token) for token in RANDOM_IDS[start : start + 8]])
         for count in (1, 2, 3, 5, 7, 8):
-            feed(session, start)
+            session.rewind(fed)
             rows = session.step_rows(RANDOM_IDS[start : start + count])
             assert len(rows) == count
             used = np.isfinite(alone[:count])
@@ -134,15 +137,3 @@ def test_a_stock_runner_takes_the_last_of_several_rows(exported: Exported, recip
 def session_of(exported: Exported, recipe: str, backend: str, engine: str | None) -> Session:
     path = next(bundle.path for bundle in exported[recipe] if bundle.backend == backend)
     return open_bundle(path, check_hashes=False).session(threads=1, engine=engine)
-
-
-def feed(session: Session, count: int) -> None:
-    session.reset()
-    if count:
-        session.prefill(RANDOM_IDS[:count])
-
-
-def steps_after(session: Session, start: int) -> np.ndarray:
-    """logits_TV of eight single steps."""
-    feed(session, start)
-    return np.stack([session.step(token) for token in RANDOM_IDS[start : start + 8]])

@@ -1,11 +1,13 @@
 """Trimmed bundles on both engines: kept tokens' logits to the bit, and the stock clients' text."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import NANO
 from tinyaya.export.backends import BACKENDS
@@ -19,13 +21,30 @@ LANGUAGES = ("hi",)  # 1,513 tokens: an odd number, which kernels sum in another
 PROMPT = "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता प्राप्त है। " * 8
 CODE = "for (int i = 0; i < 10; i++) { x[i] = i * 2; }\n" * 6
 RECIPES = ("int4",)
+LAYERS = 4
 Folders = Mapping[tuple[str, str, str], Path]
 Trimmed = Mapping[tuple[str, str], Path]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Recipe, `keep` and engine -> nano for Hindi, with all its words and with its own alone."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lower four layers of nano: a window's and a global one, with the whole vocabulary."""
+    folder = tmp_path_factory.mktemp("half")
+    for path in NANO.glob("*.json"):
+        shutil.copy(path, folder)
+    config = json.loads((NANO / "config.json").read_text())
+    config |= {"num_hidden_layers": LAYERS, "layer_types": config["layer_types"][:LAYERS]}
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = load_file(NANO / "model.safetensors")
+    upper = tuple(f"model.layers.{layer}." for layer in range(LAYERS, LAYERS * 2))
+    lower = {name: value for name, value in tensors.items() if not name.startswith(upper)}
+    save_file(lower, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Recipe, `keep` and engine -> that for Hindi, with all its words and with its own alone."""
     folder, work = (tmp_path_factory.mktemp(name) for name in ("trimmed", "work"))
     calibration = CalibrationOptions(tokens=2048, work=work)  # one for both, to prove it is
     found = {}
@@ -38,7 +57,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
                 vocabulary=VocabularyOptions(languages=LANGUAGES, keep=keep),
                 calibration=calibration,
             )
-            for bundle in export_bundle(NANO, folder / recipe / keep, options):
+            for bundle in export_bundle(source, folder / recipe / keep, options):
                 found[recipe, keep, bundle.backend] = bundle.path
     return found
 
@@ -154,18 +173,20 @@ def test_it_is_smaller_by_the_rows_that_went(folders: Folders, backend: str) -> 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_it_verifies_against_the_whole_checkpoint(trimmed: Trimmed, backend: str) -> None:
-    checks = verify_bundle(trimmed["int4", backend], NANO)
+def test_it_verifies_against_the_whole_checkpoint(
+    trimmed: Trimmed, source: Path, backend: str
+) -> None:
+    checks = verify_bundle(trimmed["int4", backend], source)
     assert all(check.ok for check in checks), checks
     assert len(checks) > 5
 
 
-def test_evaluation_says_what_the_trim_costs(trimmed: Trimmed) -> None:
+def test_evaluation_says_what_the_trim_costs(trimmed: Trimmed, source: Path) -> None:
     from tinyaya.export.quality.evaluate import EvaluateOptions, evaluate_bundle
     from tinyaya.runtime.progress import Silent
 
     options = EvaluateOptions(tokens=64, sentences=0)
-    quality = evaluate_bundle(trimmed["int4", "onnx"], NANO, options, Silent())
+    quality = evaluate_bundle(trimmed["int4", "onnx"], source, options, Silent())
     assert quality.languages.keys() == set(LANGUAGES)
     assert quality.trim and quality.trim.keys() == set(LANGUAGES)
     for row in quality.trim.values():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweep.tasks import CHILD, make_task
+from tests.sweep.tasks import CHILD, make_task, wait_for_children
 from tinyaya.export.errors import MissingExtraError
 from tinyaya.export.sweep.cluster import run_on_cluster
 from tinyaya.runtime.errors import OptionError
@@ -78,7 +78,7 @@ def test_killed_sweep_ends_what_runs_on_the_cluster(address: str, tmp_path: Path
         time.sleep(0.05)
     driver.kill()
     driver.wait()
-    time.sleep(10)
+    wait_for_children(tmp_path)
     settled = diary.read_text()
     time.sleep(2)
     assert diary.read_text() == settled, "children outlive the sweep"

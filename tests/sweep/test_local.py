@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.sweep.driver import ALL
-from tests.sweep.tasks import CHILD, make_task
+from tests.sweep.tasks import CHILD, make_task, read_diary, wait_for_children
 from tinyaya.export.sweep.local import LocalLimits, run_locally
 from tinyaya.export.sweep.run import run_sweep
 from tinyaya.export.sweep.task import Sweep, Task
@@ -23,13 +23,8 @@ pytestmark = pytest.mark.serial
 ROOT = Path(__file__).parents[2]
 
 
-def _diary(out: Path) -> list[list[str]]:
-    path = out / "diary"
-    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def _names(out: Path, what: str) -> list[str]:
-    return [row[1] for row in _diary(out) if row[0] == what]
+    return [row[1] for row in read_diary(out) if row[0] == what]
 
 
 def _run(out: Path, tasks: list[Task], *, jobs: int = 4, memory_bytes: int = 100) -> dict[str, str]:
@@ -46,7 +41,7 @@ def _run(out: Path, tasks: list[Task], *, jobs: int = 4, memory_bytes: int = 100
 
 def _most_at_once(out: Path, weigh: Callable[[str], int]) -> int:
     now = most = 0
-    for what, name, *_ in sorted(_diary(out), key=lambda row: float(row[3])):
+    for what, name, *_ in sorted(read_diary(out), key=lambda row: float(row[3])):
         now += weigh(name) if what == "begin" else -weigh(name)
         most = max(most, now)
     return most
@@ -99,7 +94,7 @@ def test_task_larger_than_memory_is_refused_before_any_work(tmp_path: Path) -> N
     tasks = [make_task("small"), make_task("large", peak_bytes=1 << 60)]
     with pytest.raises(OptionError, match="large-onnx is planned to need"):
         run_sweep(Sweep(out=tmp_path, tasks=tasks), ray=None, jobs=1, tell=lambda task, what: None)
-    assert not _diary(tmp_path)
+    assert not read_diary(tmp_path)
 
 
 def test_killed_at_every_place_no_finished_result_is_lost(tmp_path: Path) -> None:
@@ -117,9 +112,9 @@ def test_killed_at_every_place_no_finished_result_is_lost(tmp_path: Path) -> Non
 def test_killed_at_random_no_finished_result_is_lost(tmp_path: Path) -> None:
     chance, seen = random.SystemRandom(), dict[str, int]()
     for _ in range(10):
-        begun = len(_diary(tmp_path))
+        begun = len(read_diary(tmp_path))
         driver = _start(tmp_path)
-        while driver.poll() is None and len(_diary(tmp_path)) == begun:
+        while driver.poll() is None and len(read_diary(tmp_path)) == begun:
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.5))
         driver.send_signal(signal.SIGKILL)
@@ -130,7 +125,7 @@ def test_killed_at_random_no_finished_result_is_lost(tmp_path: Path) -> None:
 
 def _seen_after_kill(out: Path, seen: Mapping[str, int]) -> dict[str, int]:
     """Of finished tasks, how often they had begun when they were seen finished first."""
-    _wait_for_children(out)
+    wait_for_children(out)
     finished = _finished(out)
     assert finished >= seen.keys()
     return {name: _names(out, "begin").count(name) for name in finished} | seen
@@ -152,21 +147,3 @@ def _start(out: Path, **environment: str) -> "subprocess.Popen[bytes]":
 
 def _finished(out: Path) -> set[str]:
     return {path.parent.name for path in out.glob(".sweep/*/result.json")}
-
-
-def _wait_for_children(out: Path) -> None:
-    """They die with their parent: none is alive a moment later."""
-    pids = {row[2] for row in _diary(out) if row[0] == "begin"}
-    for _ in range(200):
-        alive = [pid for pid in pids if _is_child(pid)]
-        if not alive:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"children outlive the sweep: {alive}")
-
-
-def _is_child(pid: str) -> bool:
-    try:
-        return b"child.py" in Path("/proc", pid, "cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False

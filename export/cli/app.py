@@ -40,7 +40,7 @@ _EXTRA_PACKAGES = (
     "fontTools",
     "matplotlib",
 )
-_EXTRA_OF = {"mergekit": "merge"} | dict.fromkeys(_EXTRA_PACKAGES, "export")
+_EXTRA_OF = {"mergekit": "merge", "yaml": "merge"} | dict.fromkeys(_EXTRA_PACKAGES, "export")
 
 app = typer.Typer(
     add_completion=True,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,19 @@ def test_what_cannot_be_merged(
     assert (result.code, result.out, len(lines)) == (2, "", 1), result.err
     assert words in lines[0], lines[0]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_extra_is_named(
+    command: Command, lone: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [x for x in sys.modules if x.startswith(("tinyaya.export.merge", "mergekit"))]:
+        monkeypatch.delitem(sys.modules, name)
+    merge = ("merge", tmp_path / "out", "--method", "linear", lone.folder, tmp_path)
+    for package in ("mergekit", "yaml"):
+        monkeypatch.setitem(sys.modules, package, None)
+        result = command(*merge)
+        assert result.code == 2 and len(result.err.splitlines()) == 1
+        assert f"needs the package {package}; pip install 'tinyaya-export[merge]'" in result.err
 
 
 def write_sources(lone: Checkpoint) -> None:

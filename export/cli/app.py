@@ -89,10 +89,10 @@ def _run_quietly(arguments: list[str]) -> None:
     except TinyAyaError as error:
         _fail(error, 2)
     except ModuleNotFoundError as error:
-        if extra := _EXTRA_OF.get((error.name or "").split(".")[0]):
+        package = (error.name or "").split(".")[0]
+        if extra := _EXTRA_OF.get(package):
             missing = MissingExtraError(
-                f"this command needs the package {error.name}; "
-                f"pip install 'tinyaya-export[{extra}]'"
+                f"this command needs the package {package}; pip install 'tinyaya-export[{extra}]'"
             )
             _fail(missing, 2)
         raise

@@ -86,7 +86,9 @@ def _opened(configuration: Configuration) -> dict[ModelReference, Checkpoint]:
 
 def _open(model: ModelReference) -> Checkpoint:
     if model.lora or model.model.revision:
-        raise MergeError(f"{model}: expected the folder of a whole checkpoint")
+        raise MergeError(
+            f"{model}: expected a whole checkpoint's folder, without + and @ in its path"
+        )
     return open_checkpoint(Path(model.model.path))
 
 

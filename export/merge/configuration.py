@@ -51,7 +51,7 @@ def read_configuration(path: Path) -> Configuration:
         raw = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise OptionError(
-            f"{path} cannot be read: {_line(error)}; expected mergekit's configuration in YAML"
+            f"{path} cannot be read: {one_line(error)}; expected mergekit's configuration in YAML"
         ) from error
     if not isinstance(raw, dict):
         raise OptionError(f"{path} holds no keys; expected mergekit's configuration in YAML")
@@ -133,11 +133,12 @@ def _configuration(where: str, text: str, raw: dict[str, Any]) -> Configuration:
         first = parsed.base_model or rows[0].model
         tokenizer = first if source in (None, "base", "union") else ModelReference.parse(source)
     except Exception as error:  # of pydantic, and plain ones of mergekit's checks
-        raise OptionError(f"{where}: mergekit cannot read it: {_line(error)}") from error
+        raise OptionError(f"{where}: mergekit cannot read it: {one_line(error)}") from error
     if tokenizer not in (first, *parsed.referenced_models()):
         raise OptionError(f"{where}: tokenizer_source is {source}; expected one of the models")
     return Configuration(text=text, parsed=parsed, first=first, tokenizer=tokenizer)
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an error says, short enough for a terminal."""
     return " ".join(str(error).split())[:300]

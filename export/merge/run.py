@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tinyaya.export.bundle.staging import staged
 from tinyaya.export.errors import MergeError, TargetError
-from tinyaya.export.merge.configuration import Configuration
+from tinyaya.export.merge.configuration import Configuration, one_line
 from tinyaya.export.merge.magnitude import LargestDifferences
 from tinyaya.export.source.checkpoint import INDEX_FILE, SIDE_FILES, Checkpoint, open_checkpoint
 from tinyaya.export.source.shards import write_shards
@@ -152,7 +152,7 @@ def _plan(configuration: Configuration, sources: Sources) -> dict[str, ExecuteMe
         planned = planner.plan_to_disk("")
         tasks = {row.tensor_name: row.tensor_task for row in planned if isinstance(row, SaveTensor)}
     except Exception as error:  # mergekit's checks raise all kinds
-        raise MergeError(f"mergekit refuses it: {' '.join(str(error).split())[:300]}") from error
+        raise MergeError(f"mergekit refuses it: {one_line(error)}") from error
     finally:
         LoaderCache().loaders.clear()
     # mergekit plans head norms for every Cohere model.

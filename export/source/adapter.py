@@ -126,24 +126,31 @@ def open_adapter(folder: Path) -> Adapter:
     config = read_json(config_file)
     _refuse_other_computations(folder, config)
     states = {path: FileState.of(path.stat()) for path in (config_file, weights_file)}
-    tensors: dict[str, dict[str, StoredTensor]] = {}
-    for key, tensor in stored_tensors(weights_file, states[weights_file]).items():
-        if tensor.kind not in FLOAT_KINDS:
-            raise AdapterError(
-                f"{weights_file}: {key} is stored as {tensor.kind}; expected "
-                f"{', '.join(FLOAT_KINDS)}"
-            )
-        name = plain_name(key.removeprefix(_PREFIX)).removesuffix(".weight")
-        module, _, part = name.rpartition(".")
-        if part not in _PARTS:
-            module, part = name, _WHOLE
-        tensors.setdefault(module, {})[part] = tensor
+    tensors = _by_module(stored_tensors(weights_file, states[weights_file]))
+    if not tensors:
+        raise AdapterError(f"{weights_file} holds no tensors; save the adapter again")
     info = AdapterInfo(
         name=folder.resolve().name,
         config_sha256=file_sha256(config_file),
         weights_sha256=file_sha256(weights_file),
     )
     return Adapter(folder=folder, config=config, info=info, tensors=tensors, states=states)
+
+
+def _by_module(tensors: Mapping[str, StoredTensor]) -> dict[str, dict[str, StoredTensor]]:
+    """Module -> part of its update -> tensor; raises AdapterError for what is no plain float."""
+    found: dict[str, dict[str, StoredTensor]] = {}
+    for key, tensor in tensors.items():
+        if tensor.kind not in FLOAT_KINDS:
+            raise AdapterError(
+                f"{tensor.path}: {key} is of type {tensor.kind}; expected {', '.join(FLOAT_KINDS)}"
+            )
+        name = plain_name(key.removeprefix(_PREFIX)).removesuffix(".weight")
+        module, _, part = name.rpartition(".")
+        if part not in _PARTS:
+            module, part = name, _WHOLE
+        found.setdefault(module, {})[part] = tensor
+    return found
 
 
 def _refuse_other_computations(folder: Path, config: Mapping[str, Any]) -> None:
@@ -215,6 +222,8 @@ def _updated(
             f"{adapter.folder}: {module} has {', '.join(parts)}; expected lora_A and lora_B, "
             "lora_magnitude_vector beside them (DoRA), or lora_embedding_A and lora_embedding_B"
         )
+    if adapter.config.get("use_dora") and not magnitudes:
+        raise AdapterError(f"{adapter.folder}: use_dora, but {module} has no lora_magnitude_vector")
     rank = left.shape[-1] if left.shape else 0
     expected = [(weight.shape[0], rank), (rank, weight.shape[-1]), weight.shape[:1]]
     shapes = [part.shape for part in (left, right, magnitudes) if part]

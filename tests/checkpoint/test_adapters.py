@@ -181,6 +181,7 @@ def changed(folder: Path, to: Path, change: Callable[[dict[str, Tensor]], object
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (lambda t: t.clear(), "holds no tensors"),
         (lambda t: t.pop(f"{KEY}.lora_A.weight"), f"{QUERY} has lora_B; expected"),
         (lambda t: t.update({f"{KEY}.lora_A.weight": torch.ones(4, 9)}), "(4, 9)"),
         (lambda t: t.update({f"{KEY}.lora_A.weight": torch.ones(4)}), "(4,)"),
@@ -215,6 +216,7 @@ def test_tensors_that_do_not_fit_are_named(
         ({"alpha_pattern": {"q_proj": "3"}}, f"alpha of {QUERY} is '3'"),
         ({"alpha_pattern": {"(": 3}}, "alpha_pattern"),
         ({"alpha_pattern": [3]}, "alpha_pattern"),
+        ({"use_dora": True}, "has no lora_magnitude_vector"),
         ({"peft_type": None}, "type None"),
         ({"layer_replication": [[0, 1], [0, 1]]}, "layer_replication"),
         ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),

@@ -27,6 +27,7 @@ from tinyaya.export.merge.magnitude import LargestDifferences
 from tinyaya.export.source.checkpoint import INDEX_FILE, SIDE_FILES, Checkpoint, open_checkpoint
 from tinyaya.export.source.shards import write_shards
 from tinyaya.export.source.weights import FLOAT_DTYPES, StoredTensor
+from tinyaya.export.system.allocator import map_large_blocks
 from tinyaya.runtime.progress import Progress, Silent
 
 CONFIGURATION_FILE = "mergekit_config.yml"  # as mergekit calls it
@@ -52,6 +53,7 @@ def merge_checkpoints(
 
     Raises CheckpointError, MergeError or TargetError; `out` is then as it was before.
     """
+    map_large_blocks()
     sources = _opened(configuration)
     first = sources[configuration.first]
     kind, tasks = _kind(configuration, first), _plan(configuration, sources)
@@ -173,7 +175,8 @@ def _merged(task: ExecuteMergeMethodTask, sources: Sources) -> Iterator[Tensor]:
     step = max(1, _BLOCK_VALUES // prod(shape[1:]))
     blocks = [range(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
     if len(blocks) > 1 and task.method_name not in _BY_VALUE:
-        yield task.execute({model: _whole(tensor, blocks) for model, tensor in tensors.items()})
+        whole = {model: _whole(tensor, blocks) for model, tensor in tensors.items()}
+        yield from task.execute(whole).split(step)
         return
     if len(blocks) > 1 and task.method_name == "ties":
         task, tensors = _largest(task, tensors, blocks)

@@ -26,7 +26,7 @@ from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.errors import ParityError
 from tinyaya.export.options import ExportOptions
-from tinyaya.export.plan.estimate import check_resources
+from tinyaya.export.plan.verdict import check_fits, judge_export
 from tinyaya.export.proof.kl import Logits
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
@@ -37,6 +37,7 @@ from tinyaya.export.system.out_of_memory import memory_explained
 from tinyaya.export.vocabulary.choose import trimmed
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime import Session, open_bundle
+from tinyaya.runtime.hub.ids import origin
 from tinyaya.runtime.progress import NamedProgress, Progress, Silent
 
 
@@ -65,11 +66,12 @@ class _Prepared:
 
 
 def export_bundle(
-    source: Path, target: Path, options: ExportOptions, progress: Progress | None = None
+    source: Path | str, target: Path, options: ExportOptions, progress: Progress | None = None
 ) -> list[ExportedBundle]:
     """Export `source` to a bundle at `target`, or to one a backend below it.
 
-    Raises ExportError, QuantizeError or OptionError; the target is then as it was before.
+    source: a checkpoint's folder, or its id on the Hub.
+    Raises ExportError, QuantizeError, HubError or OptionError; the target is then as it was before.
     """
     map_large_blocks()
     named = NamedProgress(progress or Silent())
@@ -77,11 +79,17 @@ def export_bundle(
     for path in targets.values():
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
-    whole = with_adapters(open_checkpoint(source), options.adapters)
+    whole = with_adapters(open_checkpoint(source, named), options.adapters)
     export = resolve_export(trimmed(whole, options, named), options)
-    needed_bytes = check_resources(export, list(backends.values()), target)
+    verdict = judge_export(export, backends, target)
+    check_fits(verdict, target)
+    needed_bytes = verdict.memory_bytes
     parities: dict[str, Parity | None] = {}
-    with memory_explained(named, options, needed_bytes), rare_collections(), ExitStack() as stack:
+    with (
+        memory_explained(named, options, needed_bytes),
+        rare_collections(),
+        ExitStack() as stack,
+    ):
         for note in export.checkpoint.tokenizer.notes:
             named.note(note)
         folders = {  # all bundles are proved before the first is published
@@ -151,6 +159,7 @@ def _write(
         tokenizer=export.checkpoint.tokenizer,
         golden=prepared.golden,
         trim=export.checkpoint.trim,
+        source=origin(export.checkpoint.folder),
         calibrated_for=export.calibration.languages if export.recipe.calibrated else (),
         adapters=export.checkpoint.adapters,
     )

@@ -17,6 +17,7 @@ from tinyaya.runtime.errors import (
     ConstraintError,
     EmptyPromptError,
     EngineMissingError,
+    HubError,
     InvalidTextError,
     ManifestError,
     MissingFileError,
@@ -40,6 +41,7 @@ from tinyaya.runtime.generate import (
     generate,
     require_complete,
 )
+from tinyaya.runtime.hub.download import find_bundle
 from tinyaya.runtime.manifest import Manifest, read_manifest
 from tinyaya.runtime.sampling import Alternative, Logits, Penalties, Sampler
 from tinyaya.runtime.session import Session
@@ -64,6 +66,7 @@ __all__ = [
     "EngineMissingError",
     "Generation",
     "Grammars",
+    "HubError",
     "InvalidTextError",
     "Logits",
     "Manifest",
@@ -88,6 +91,7 @@ __all__ = [
     "VersionError",
     "complete",
     "drain",
+    "find_bundle",
     "generate",
     "open_bundle",
     "read_manifest",

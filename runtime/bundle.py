@@ -15,6 +15,7 @@ from tinyaya.runtime.errors import (
     ManifestError,
     MissingFileError,
 )
+from tinyaya.runtime.hub.ids import kept_at
 from tinyaya.runtime.manifest import (
     CHAT_TEMPLATE_FILE,
     MANIFEST_FILE,
@@ -123,11 +124,14 @@ def open_bundle(
 
 
 def _locate(folder: Path, name: str) -> Path:
-    """Find the regular file of that name; a link that leads out of the folder is refused."""
+    """Find the regular file of that name; a link that leads out of the folder is refused.
+
+    But in a Hub's cache, where every file is a link to what it keeps.
+    """
     path = folder / name
     if not path.is_file():
         raise MissingFileError(f"{path} is missing or not a file; expected a complete bundle")
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not any(path.resolve().is_relative_to(p.resolve()) for p in (folder, *kept_at(folder))):
         raise MissingFileError(
             f"{path} is a link to {path.resolve()}, outside the bundle; copy the file itself"
         )

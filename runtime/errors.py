@@ -4,6 +4,7 @@ TinyAyaError
 ├── OptionError           what a caller chose is out of its range, or does not fit the rest
 │   └── SamplingError        ... or logits that cannot be sampled
 ├── RunError              from a bundle to tokens, as below
+├── HubError              the Hub, or the way to it, does not give or take what was asked
 ├── BenchError            a benchmark cannot be run, or a bundle did not run in it
 │   ├── AdbError             adb, the phone or the app on it did not do what was asked
 │   └── HostError            the machine that ssh leads to did not do what was asked
@@ -103,6 +104,10 @@ class ConstraintError(RunError):
 
 class SessionFileError(RunError):
     """A file is not a session of this bundle, or cannot be read or written."""
+
+
+class HubError(TinyAyaError):
+    """The Hub, or the way to it, does not give or take what was asked."""
 
 
 class BenchError(TinyAyaError):

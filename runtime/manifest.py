@@ -110,7 +110,7 @@ class FileEntry:
 class Manifest:
     """All that a bundle says of itself.
 
-    recipe, versions, parity, quality and vocabulary are kept as they are.
+    recipe, versions, parity, quality, vocabulary and source are kept as they are.
     """
 
     engine: str
@@ -129,6 +129,7 @@ class Manifest:
     vocabulary: Mapping[str, Any] | None = None
     calibrated_for: tuple[str, ...] = ()
     adapters: tuple[AdapterInfo, ...] = ()
+    source: Mapping[str, Any] | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:

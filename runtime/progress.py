@@ -1,18 +1,23 @@
 """Tells how far long work is; silent unless somebody shows it."""
 
-from collections.abc import Callable
 from typing import Protocol
 
-Advance = Callable[[], None]
+
+class Advance(Protocol):
+    """Tells of steps that are done."""
+
+    def __call__(self, steps: int = 1) -> None:
+        """So many more are done."""
 
 
 class Progress(Protocol):
     """Told of each stage, in order."""
 
-    def stage(self, name: str, total: int | None = None) -> Advance:
+    def stage(self, name: str, total: int | None = None, *, unit: str = "") -> Advance:
         """Begin the stage `name`, ending the one before.
 
-        total: how often the returned function will be called; None where that is unknown.
+        total: how many steps the returned function will tell of; None where that is unknown.
+        unit: of a step, "B" for bytes.
         """
 
     def note(self, text: str) -> None:
@@ -25,10 +30,10 @@ class NamedProgress:
     def __init__(self, inner: Progress) -> None:
         self.name, self._inner = "start", inner
 
-    def stage(self, name: str, total: int | None = None) -> Advance:
+    def stage(self, name: str, total: int | None = None, *, unit: str = "") -> Advance:
         """See `Progress`."""
         self.name = name
-        return self._inner.stage(name, total)
+        return self._inner.stage(name, total, unit=unit)
 
     def note(self, text: str) -> None:
         """See `Progress`."""
@@ -38,9 +43,9 @@ class NamedProgress:
 class Silent:
     """Shows nothing."""
 
-    def stage(self, name: str, total: int | None = None) -> Advance:
+    def stage(self, name: str, total: int | None = None, *, unit: str = "") -> Advance:
         """See `Progress`."""
-        return lambda: None
+        return lambda steps=1: None
 
     def note(self, text: str) -> None:
         """See `Progress`."""

@@ -35,9 +35,9 @@ def die_at(place: Place) -> None:
         return
     stage = NamedProgress.stage
 
-    def announced(self: NamedProgress, name: str, total: int | None = None) -> Advance:
+    def announced(self: NamedProgress, name: str, *total: int | None, **unit: str) -> Advance:
         heard("stage", name)
-        return stage(self, name, total)
+        return stage(self, name, *total, **unit)
 
     NamedProgress.stage = announced  # type: ignore[method-assign]
 

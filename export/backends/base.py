@@ -53,7 +53,9 @@ class Footprint:
 
     graph_bytes: on disk, a layer. engine_bytes: resident on devices, whatever the model.
     resident_share: resident bytes a byte of stored weights. export_bytes, export_share: likewise
-    for the export's peak, beside the quantized model itself.
+    for the export's peak, beside the quantized model itself. layer_seconds, gb_seconds: from
+    tracing to the last proof, a layer and a GB of stored weights, on the machine of
+    `plan/verdict.py`.
     """
 
     graph_bytes: int
@@ -61,6 +63,8 @@ class Footprint:
     resident_share: float
     export_bytes: int
     export_share: float
+    layer_seconds: float
+    gb_seconds: float
 
 
 class Backend(Protocol):
@@ -100,6 +104,8 @@ FOOTPRINTS = {
         resident_share=1.21,
         export_bytes=475_000_000,
         export_share=2.0,
+        layer_seconds=0.5,
+        gb_seconds=50.0,
     ),
     "executorch": Footprint(
         graph_bytes=64_000,
@@ -107,5 +113,7 @@ FOOTPRINTS = {
         resident_share=0.94,
         export_bytes=580_000_000,
         export_share=3.15,
+        layer_seconds=3.0,
+        gb_seconds=80.0,
     ),
 }

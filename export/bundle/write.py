@@ -33,7 +33,8 @@ class BundleContent:
 
     program: the file that `engine` opens. preamble: what sessions can start from. trim: where the
     model has only some tokens of its checkpoint's vocabulary. calibrated_for: languages that have
-    half of the calibration text. adapters: what was merged into the weights, in order.
+    half of the calibration text. source: the checkpoint on the Hub, where it came from there.
+    adapters: what was merged into the weights, in order.
     """
 
     engine: str
@@ -46,6 +47,7 @@ class BundleContent:
     trim: Trim | None = None
     calibrated_for: Sequence[str] = ()
     adapters: Sequence[AdapterInfo] = ()
+    source: Mapping[str, str] | None = None
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, engine: str) -> None:
@@ -97,6 +99,7 @@ def _write_manifest(
         **({"vocabulary": _vocabulary(content.trim)} if content.trim else {}),
         **({"calibrated_for": list(content.calibrated_for)} if content.calibrated_for else {}),
         **({"adapters": [asdict(row) for row in content.adapters]} if content.adapters else {}),
+        **({"source": dict(content.source)} if content.source else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in files
         },

@@ -8,7 +8,7 @@ for what the former misses.
 Shape suffixes: T tokens, D width, I inputs, O outputs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,8 @@ from tinyaya.quantize.errors import SingularGramError
 from tinyaya.quantize.gptq import quantize_calibrated
 from tinyaya.quantize.groupwise import QuantizedWeight, dequantize, quantize
 from tinyaya.quantize.recipe import Recipe
-from tinyaya.quantize.roles import place_of
+from tinyaya.quantize.roles import PROJECTIONS, place_of
+from tinyaya.runtime.progress import Advance, Progress, Silent
 
 _ATTENTION, _MLP = "self_attn", "mlp"
 INPUT_PROJECTIONS = tuple(f"{_ATTENTION}.{x}_proj" for x in "qkv") + tuple(
@@ -86,8 +87,10 @@ def summed(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
 class _Fitting:
     """Fits one layer's weights; keeps them by their names in the checkpoint, and in float32."""
 
-    def __init__(self, checkpoint: Checkpoint, recipe: Recipe, index: int) -> None:
-        self.math = LayerMath(checkpoint, index)
+    def __init__(
+        self, checkpoint: Checkpoint, recipe: Recipe, index: int, advance: Advance
+    ) -> None:
+        self.math, self._advance = LayerMath(checkpoint, index), advance
         places = {name: place_of(full, checkpoint.kinds) for name, full in self.math.names.items()}
         self._precisions = {name: recipe.precision(place) for name, place in places.items()}
         self.weights: dict[str, QuantizedWeight] = {}
@@ -110,6 +113,7 @@ class _Fitting:
         exact_OI, precision = self.math.exact[name], self._precisions[name]
         if precision is None:
             self.used[name] = exact_OI
+            self._advance()
             return
         try:
             weight = quantize_calibrated(exact_OI, gram_II, precision, pull_OI)
@@ -117,6 +121,7 @@ class _Fitting:
         except SingularGramError:  # the quantizer rounds what is left out, and reports it
             weight = quantize(exact_OI, precision)
         self.used[name] = dequantize(weight)
+        self._advance()
 
 
 @torch.no_grad()
@@ -125,26 +130,27 @@ def fit_layers(
     recipe: Recipe,
     sequences: Sequence[Sequence[int]],
     store: FittedStore | None = None,
-    advance: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
 ) -> dict[str, QuantizedWeight]:
-    """Fitted weights of all layers by name; `advance` is called once a layer.
+    """Fitted weights of all layers by name.
 
     store: keeps every layer, and what it already holds is not done again. Raises CalibrationError
     where hidden states are not finite.
     """
     done = store.done if store else 0
+    steps = (len(checkpoint.config.layers) - done) * len(PROJECTIONS)
+    advance = (progress or Silent()).stage("calibrate", steps)
     streams = store.streams() if store and done else first_streams(checkpoint, recipe, sequences)
     found: dict[str, QuantizedWeight] = {}
     for index in range(len(checkpoint.config.layers)):
         if store and index < done:
             layer = store.layer(index)
         else:
-            layer, streams = fit_layer(checkpoint, recipe, index, streams)
+            layer, streams = fit_layer(checkpoint, recipe, index, streams, advance)
             _check_finite(index, streams)
             if store:
                 store.save(index, layer, streams)
         found |= layer
-        advance()
     return found
 
 
@@ -166,10 +172,17 @@ def first_streams(
 
 @torch.no_grad()
 def fit_layer(
-    checkpoint: Checkpoint, recipe: Recipe, index: int, streams: Streams
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    index: int,
+    streams: Streams,
+    advance: Advance = lambda steps=1: None,
 ) -> tuple[dict[str, QuantizedWeight], Streams]:
-    """Weights of layer `index`, by their names in the checkpoint, and the streams after it."""
-    fitting = _Fitting(checkpoint, recipe, index)
+    """Weights of layer `index`, by their names in the checkpoint, and the streams after it.
+
+    advance: called once a projection.
+    """
+    fitting = _Fitting(checkpoint, recipe, index, advance)
     math, used = fitting.math, fitting.used
     normed = [(math.norm(x), math.norm(y)) for x, y in streams.pairs]
     fitting.inputs(summed((y, y) for _, y in normed), summed((x - y, y) for x, y in normed))

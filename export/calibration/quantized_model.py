@@ -102,5 +102,4 @@ def _fitted(
     store = None
     if calibration.work:
         store = FittedStore(calibration.work, store_key(checkpoint, recipe, sequences))
-    advance = progress.stage("calibrate", len(checkpoint.config.layers))
-    return fit_layers(checkpoint, recipe, sequences, store, advance)
+    return fit_layers(checkpoint, recipe, sequences, store, progress)

@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from tinyaya.export.cli.bench import bench
-from tinyaya.export.cli.bundles import demo, inspect, verify
+from tinyaya.export.cli.bundles import demo, inspect, push, verify
 from tinyaya.export.cli.chat import chat
 from tinyaya.export.cli.doctor import doctor
 from tinyaya.export.cli.export import export, merge
@@ -55,7 +55,7 @@ app = typer.Typer(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     export, run, chat, serve, doctor, inspect, verify, plan, demo, evaluate, sensitivity,
-    show_recipe, variants, bench, sweep, merge,
+    show_recipe, variants, bench, sweep, push, merge,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command("recipe" if _command is show_recipe else None)(_command)

@@ -1,4 +1,4 @@
-"""Runs `inspect`, `verify` and `demo`: shows what a bundle holds, and checks it."""
+"""Runs `inspect`, `verify`, `push` and `demo`: shows what a bundle holds, checks and shares it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,10 +6,19 @@ from typing import Annotated
 
 import typer
 
-from tinyaya.export.cli.options import Adapters, BundleFolder, EngineName, Json, Texts, print_json
+from tinyaya.export.cli.options import (
+    Adapters,
+    BundleFolder,
+    BundleSource,
+    EngineName,
+    Json,
+    Texts,
+    find_shown,
+    print_json,
+)
 
 
-def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
+def inspect(bundle: BundleSource, as_json: Json = False) -> None:
     """Show what is in a bundle.
 
     Example: tinyaya-export inspect aya/onnx
@@ -17,7 +26,7 @@ def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
     from tinyaya.export.cli.tables import print_manifest
     from tinyaya.runtime import open_bundle
 
-    opened = open_bundle(bundle, check_hashes=False)
+    opened = open_bundle(find_shown(bundle), check_hashes=False)
     if as_json:
         print((opened.folder / "manifest.json").read_text(encoding="utf-8"), end="")
     else:
@@ -25,9 +34,9 @@ def inspect(bundle: BundleFolder, as_json: Json = False) -> None:
 
 
 def verify(
-    bundle: BundleFolder,
+    bundle: BundleSource,
     against: Annotated[
-        Path | None, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")
+        str | None, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")
     ] = None,
     adapters: Adapters = [],  # noqa: B006
     tokens: Annotated[
@@ -43,8 +52,18 @@ def verify(
     """
     from tinyaya.export.cli.tables import print_checks
     from tinyaya.export.proof.verify import verify_bundle
+    from tinyaya.export.system.progress_bar import shown_progress
+    from tinyaya.runtime.hub.download import find_bundle
 
-    checks = verify_bundle(bundle, against, tokens, engine=engine, adapters=adapters)
+    with shown_progress() as progress:
+        checks = verify_bundle(
+            find_bundle(bundle, progress),
+            against,
+            tokens,
+            engine=engine,
+            adapters=adapters,
+            progress=progress,
+        )
     ok = all(check.ok for check in checks)
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
@@ -52,6 +71,29 @@ def verify(
         print_checks(checks)
     if not ok:
         raise typer.Exit(1)
+
+
+def push(
+    folder: BundleFolder,
+    name: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The model on the Hub.")],
+    private: Annotated[bool, typer.Option("--private", help="Where it is made now.")] = False,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="The checkpoint.", show_default="the manifest's"),
+    ] = None,
+    license_: Annotated[
+        str | None,
+        typer.Option("--license", metavar="NAME", help="Of it.", show_default="its card's"),
+    ] = None,
+) -> None:
+    """Upload the bundle in DIR, or all that are in its folders, with a model card.
+
+    Example: tinyaya-export push aya my-name/tiny-aya-global-int4 --private
+    """
+    from tinyaya.export.bundle.publish import PublishOptions, publish
+
+    options = PublishOptions(private=private, base=base, license=license_)
+    print(publish(folder, name, options))
 
 
 def demo(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tinyaya.export.cli.options import (
-    BundleFolder,
+    BundleSource,
     EngineName,
     MaxTokens,
     MinP,
@@ -17,6 +17,7 @@ from tinyaya.export.cli.options import (
     Threads,
     TopK,
     TopP,
+    find_shown,
     make_options,
     make_penalties,
     make_sampler,
@@ -24,7 +25,7 @@ from tinyaya.export.cli.options import (
 
 
 def chat(
-    bundle: BundleFolder,
+    bundle: BundleSource,
     system: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What the model is told before all else.")
     ] = None,
@@ -47,7 +48,7 @@ def chat(
     from tinyaya.export.cli.conversation import Terminal
     from tinyaya.runtime import Chat, open_bundle
 
-    opened = open_bundle(bundle)
+    opened = open_bundle(find_shown(bundle))
     opened.template  # noqa: B018  a bundle without one is refused before its program loads
     chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     penalties = make_penalties(repetition_penalty, 0.0, 0.0, [])

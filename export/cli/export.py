@@ -1,6 +1,8 @@
 """Runs `export` and `merge`: turns a checkpoint into bundles, and several into one checkpoint."""
 
+import time
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,11 +32,19 @@ from tinyaya.export.cli.options import (
 from tinyaya.export.cli.quality import within
 from tinyaya.export.options import CalibrationOptions, ExportOptions
 from tinyaya.runtime.errors import OptionError
-from tinyaya.runtime.progress import Silent
 
 if TYPE_CHECKING:
     from tinyaya.export.pipeline import ExportedBundle
     from tinyaya.export.proof.parity import Parity
+
+
+# Up to which KL to fp32, in nats; of Tiny Aya, llama.cpp's Q4_K_M has 0.05.
+_QUALITY_WORDS = (
+    (0.003, "as good as the original"),
+    (0.06, "close to the original"),
+    (0.2, "weaker than the original"),
+    (float("inf"), "far from the original"),
+)
 
 
 def export(
@@ -62,7 +72,7 @@ def export(
 ) -> None:
     """Quantize, trace and lower SRC; write and verify a bundle.
 
-    Example: tinyaya-export export tiny-aya-global --out aya --backend both
+    Example: tinyaya-export export CohereLabs/tiny-aya-global --out aya --backend both
     """
     from tinyaya.export.pipeline import export_bundle
     from tinyaya.export.source.adapter import with_adapters
@@ -85,16 +95,25 @@ def export(
         force=force,
     )
     if budget:
-        checkpoint = trimmed(with_adapters(open_checkpoint(source), adapters), options, Silent())
+        with shown_progress() as progress:
+            whole = with_adapters(open_checkpoint(source, progress), adapters)
+            checkpoint = trimmed(whole, options, progress)
         chosen = within(budget, checkpoint, recipe, losses, options.fitted_to())
         options = replace(options, recipe=chosen)
+    started = time.monotonic()
     with shown_progress() as progress:
         bundles = export_bundle(source, out, options, progress)
     if as_json:
         print_json(list(map(_plain, bundles)))
         return
     for bundle in bundles:
-        print(f"{bundle.path}: {bundle.backend}, {recipe}, {_verdict(bundle.parity)}")
+        size = sum(path.stat().st_size for path in bundle.path.iterdir())
+        print(
+            f"{bundle.path}: {bundle.backend}, {recipe}, {size / 1e6:,.1f} MB, "
+            f"{_quality(bundle.parity)}"
+        )
+    print(f"done in {timedelta(seconds=round(time.monotonic() - started))}; next:")
+    print(f'  tinyaya-export run {bundles[-1].path} "Habari ya asubuhi?"')
 
 
 def merge(
@@ -148,7 +167,11 @@ def _plain(bundle: "ExportedBundle") -> dict[str, Any]:
     return {"backend": bundle.backend, "path": str(bundle.path), "parity": parity}
 
 
-def _verdict(parity: "Parity | None") -> str:
+def _quality(parity: "Parity | None") -> str:
     if parity is None:
         return "not verified"
-    return f"verified: KL to fp32 {parity.kl_to_fp32:.2e}, {parity.top1_agreement:.0%} same top-1"
+    words = next(words for limit, words in _QUALITY_WORDS if parity.kl_to_fp32 <= limit)
+    return (
+        f"verified: {words} (KL to fp32 {parity.kl_to_fp32:.2e}, "
+        f"{parity.top1_agreement:.0%} same top-1)"
+    )

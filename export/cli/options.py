@@ -10,9 +10,16 @@ import typer
 
 from tinyaya.runtime import AnswerOptions, Bundle, Constraint, Penalties, Sampler
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.hub.download import find_bundle
+from tinyaya.runtime.hub.ids import read_id
 
-Source = Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face checkpoint folder.")]
+Source = Annotated[
+    str, typer.Argument(metavar="SRC", help="Checkpoint: a folder, or ORG/NAME[@REVISION].")
+]
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Bundle folder.")]
+BundleSource = Annotated[
+    str, typer.Argument(metavar="DIR", help="Bundle folder, or ORG/NAME[@REVISION][:FOLDER].")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Texts = Annotated[
     Path | None,
@@ -119,6 +126,16 @@ Grammar = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Answer in a Lark grammar.", rich_help_panel=_FORM_PANEL),
 ]
+
+
+def find_shown(source: str) -> Path:
+    """As `find_bundle`, with a bar for what is downloaded."""
+    if read_id(source) is None:
+        return Path(source)
+    from tinyaya.export.system.progress_bar import shown_progress
+
+    with shown_progress() as progress:
+        return find_bundle(source, progress)
 
 
 def make_sampler(

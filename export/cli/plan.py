@@ -1,6 +1,7 @@
 """Runs `plan`: tells what a bundle will take, and how fast a device would run it."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,8 @@ from tinyaya.export.cli.languages import Keep, Languages, VocabularyTexts, vocab
 from tinyaya.export.cli.options import (
     Adapters,
     BackendName,
+    Calibrate,
+    CalibrationTokens,
     Chunk,
     Context,
     Json,
@@ -22,7 +25,8 @@ from tinyaya.export.cli.options import (
     preamble_text,
     print_json,
 )
-from tinyaya.export.options import ExportOptions
+from tinyaya.export.options import CalibrationOptions, ExportOptions
+from tinyaya.runtime.manifest import MANIFEST_FILE
 
 if TYPE_CHECKING:
     from tinyaya.export.plan.devices import Device
@@ -97,6 +101,8 @@ def plan(
     languages: Languages = None,
     keep: Keep = None,
     texts: VocabularyTexts = None,
+    calibrate: Calibrate = True,
+    calibration_tokens: CalibrationTokens = 65536,
     verify: Verify = True,
     device: DeviceName = None,
     as_json: Json = False,
@@ -105,39 +111,59 @@ def plan(
 
     Example: tinyaya-export plan tiny-aya-global --recipe int4 --context 4096 --device pi5
     """
-    if (source / "manifest.json").exists():
-        return plan_bundle(source, device, as_json=as_json)
+    from tinyaya.export.source.hub import sizes_alone
+    from tinyaya.export.system.progress_bar import shown_progress
+
+    with ExitStack() as stack:
+        with shown_progress() as progress:
+            folder = stack.enter_context(sizes_alone(source, progress))
+        if (folder / MANIFEST_FILE).exists():
+            return plan_bundle(folder, device, as_json=as_json)
+        options = ExportOptions(
+            backend=backend,
+            recipe=recipe,
+            kv=kv,
+            adapters=tuple(adapters),
+            context=context,
+            chunk=chunk,
+            preamble=preamble_text(preamble),
+            vocabulary=vocabulary_options(languages, keep, texts),
+            calibrate=calibrate,
+            calibration=CalibrationOptions(tokens=calibration_tokens),
+            verify=verify,
+        )
+        return _plan_checkpoint(folder, options, device, as_json=as_json)
+
+
+def _plan_checkpoint(
+    folder: Path, options: ExportOptions, device: str | None, *, as_json: bool
+) -> None:
     from tinyaya.export.backends import BACKENDS, find_backend
     from tinyaya.export.bundle.resolve import resolve_export
     from tinyaya.export.plan.estimate import device_needs, plan_export
+    from tinyaya.export.plan.verdict import judge_export
     from tinyaya.export.source.adapter import with_adapters
     from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
     from tinyaya.export.vocabulary.choose import trimmed
 
-    options = ExportOptions(
-        backend=backend,
-        recipe=recipe,
-        kv=kv,
-        adapters=tuple(adapters),
-        context=context,
-        chunk=chunk,
-        preamble=preamble_text(preamble),
-        vocabulary=vocabulary_options(languages, keep, texts),
-        verify=verify,
-    )
     with shown_progress() as progress:
-        checkpoint = trimmed(with_adapters(open_checkpoint(source), adapters), options, progress)
+        whole = with_adapters(open_checkpoint(folder), options.adapters)
+        checkpoint = trimmed(whole, options, progress)
     planned = resolve_export(checkpoint, options)
-    limits = planned.limits
+    limits, backend = planned.limits, options.backend
     names = list(BACKENDS) if backend == "both" else [backend]
-    plans = {name: plan_export(planned, find_backend(name)) for name in names}
+    backends = {name: find_backend(name) for name in names}
+    plans = {name: plan_export(planned, backend) for name, backend in backends.items()}
     needs = {name: device_needs(plan, planned) for name, plan in plans.items()}
+    verdict = judge_export(planned, backends, Path("aya"))
     if as_json:
         found = {name: asdict(plans[name]) | prediction_json(device, needs[name]) for name in names}
-        return print_json(found if backend == "both" else found[backend])
+        said = {"fits": verdict.fits, **asdict(verdict)}
+        return print_json((found if backend == "both" else found[backend]) | {"verdict": said})
+    print(verdict)
     for name, plan in plans.items():
-        print(f"{name}, {recipe}, context {limits.context}, chunk {limits.chunk}:")
+        print(f"{name}, {options.recipe}, context {limits.context}, chunk {limits.chunk}:")
         print_sizes(asdict(plan))
         print_prediction(device, needs[name])
     return None

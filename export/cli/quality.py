@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     bundle: BundleFolder,
-    against: Annotated[Path, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")],
+    against: Annotated[str, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")],
     adapters: Adapters = [],  # noqa: B006
     texts: Texts = None,
     tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
@@ -109,7 +109,7 @@ def sensitivity(
 def show_recipe(
     name: RecipeName = "int4",
     source: Annotated[
-        Path | None, typer.Option("--source", metavar="SRC", help="With --budget: the checkpoint.")
+        str | None, typer.Option("--source", metavar="SRC", help="With --budget: the checkpoint.")
     ] = None,
     budget: Budget = None,
     losses: Losses = None,
@@ -121,6 +121,7 @@ def show_recipe(
     """
     from tinyaya.export.options import CalibrationOptions
     from tinyaya.export.source.checkpoint import open_checkpoint
+    from tinyaya.export.system.progress_bar import shown_progress
     from tinyaya.quantize.recipe import find_recipe, write_recipe
     from tinyaya.runtime.errors import OptionError
 
@@ -128,7 +129,9 @@ def show_recipe(
         raise OptionError("--budget needs the checkpoint whose weights it chooses for: --source")
     found = find_recipe(name)
     if budget and source:
-        found = within(budget, open_checkpoint(source), name, losses, CalibrationOptions())
+        with shown_progress() as progress:
+            checkpoint = open_checkpoint(source, progress)
+        found = within(budget, checkpoint, name, losses, CalibrationOptions())
     if out:
         write_recipe(out, found)
     else:

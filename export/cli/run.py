@@ -9,7 +9,7 @@ import typer
 from tinyaya.export.cli.options import (
     Alternatives,
     Bias,
-    BundleFolder,
+    BundleSource,
     EngineName,
     Frequency,
     Grammar,
@@ -27,6 +27,7 @@ from tinyaya.export.cli.options import (
     Threads,
     TopK,
     TopP,
+    find_shown,
     make_constraint,
     make_options,
     make_penalties,
@@ -46,7 +47,7 @@ from tinyaya.runtime import (
 
 
 def run(
-    bundle: BundleFolder,
+    bundle: BundleSource,
     prompt: Annotated[str, typer.Option(help="Text to continue.")],
     chat: Annotated[bool, typer.Option("--chat", help="Ask in the chat template.")] = False,
     max_tokens: MaxTokens = 256,
@@ -81,7 +82,7 @@ def run(
     """
     if not prompt:
         raise EmptyPromptError("the prompt is empty; expected some text to continue")
-    opened = open_bundle(bundle)
+    opened = open_bundle(find_shown(bundle))
     chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     penalties = make_penalties(repetition_penalty, frequency_penalty, presence_penalty, logit_bias)
     sampler = make_sampler(opened, chosen, penalties, min_p=min_p, seed=seed)

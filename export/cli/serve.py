@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tinyaya.export.cli.options import BundleFolder, EngineName, Threads
+from tinyaya.export.cli.options import BundleSource, EngineName, Threads, find_shown
 from tinyaya.export.errors import MissingExtraError
 from tinyaya.runtime.errors import OptionError
 
@@ -14,7 +14,7 @@ _SHUTDOWN_TIMEOUT_S = 3
 
 
 def serve(
-    bundle: BundleFolder,
+    bundle: BundleSource,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
     allow_host: Annotated[
@@ -47,7 +47,7 @@ def serve(
         engine=engine,
         hosts=("localhost", "127.0.0.1", "[::1]", host, *allow_host),
     )
-    app = make_app(open_bundle(bundle), options)
+    app = make_app(open_bundle(find_shown(bundle)), options)
     config = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S, lifespan="on"
     )

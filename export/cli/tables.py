@@ -40,6 +40,7 @@ def print_manifest(bundle: Bundle) -> None:
         "model": f"{model.model_type}, {model.parameters:,} parameters, {model.layers} layers"
         + window,
         "adapters": ", ".join(row.name for row in manifest.adapters) or "none",
+        "checkpoint": "{id} at {revision}".format(**manifest.source) if manifest.source else None,
         "vocabulary": _vocabulary(manifest.vocabulary, model.vocab_size),
         "recipe": f"{manifest.recipe['name']}, caches in "
         + "/".join(dict.fromkeys(shape.dtype for shape in manifest.cache)),
@@ -55,7 +56,8 @@ def print_manifest(bundle: Bundle) -> None:
     }
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in rows.items():
-        table.add_row(f"[bold]{name}", text)
+        if text:
+            table.add_row(f"[bold]{name}", text)
     Console().print(table)
 
 

@@ -24,7 +24,8 @@ from tinyaya.export.bundle.staging import staged
 from tinyaya.export.errors import MergeError, TargetError
 from tinyaya.export.merge.configuration import Configuration, one_line
 from tinyaya.export.merge.magnitude import LargestDifferences
-from tinyaya.export.source.checkpoint import INDEX_FILE, SIDE_FILES, Checkpoint, open_checkpoint
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.source.hub import INDEX_FILE, SIDE_FILES
 from tinyaya.export.source.shards import write_shards
 from tinyaya.export.source.weights import FLOAT_DTYPES, StoredTensor
 from tinyaya.export.system.allocator import map_large_blocks

@@ -1,11 +1,8 @@
 """Estimates the bytes that an export takes on disk, on the device and here."""
 
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
-from pathlib import Path
 
 from tinyaya.export.backends.base import Backend
 from tinyaya.export.bundle.resolve import ResolvedExport
@@ -16,11 +13,9 @@ from tinyaya.export.decoder.reference import BLOCK_VALUES
 from tinyaya.export.options import Limits
 from tinyaya.export.plan.needs import Needs
 from tinyaya.export.proof.probe import SINGLE_STEPS, probe_length
-from tinyaya.export.system.proc import available_memory_bytes
 from tinyaya.quantize.groupwise import CHUNK_VALUES
 from tinyaya.quantize.recipe import Recipe
 from tinyaya.quantize.roles import LayerKind, place_of
-from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.facts import KvLayer
 
 _FLOAT_BYTES = 4
@@ -177,26 +172,3 @@ def _position_bytes(layer: AttentionConfig, recipe: Recipe) -> int:
     """Bytes of the keys and values of one position in one layer."""
     kind = recipe.kv[LayerKind.GLOBAL if layer.window is None else LayerKind.WINDOW]
     return 2 * layer.kv_heads * layer.head_dim * (1 if kind == "int8" else _FLOAT_BYTES)
-
-
-def check_resources(export: ResolvedExport, backends: Sequence[Backend], target: Path) -> int:
-    """Bytes of memory that the export needs; raises OptionError if it or the disk is too small."""
-    plans = [plan_export(export, backend) for backend in backends]
-    disk = sum(plan.export_disk_bytes for plan in plans)
-    memory = max(plan.export_peak_bytes for plan in plans)
-    folder = next(path for path in target.absolute().parents if path.exists())
-    if (free := shutil.disk_usage(folder).free) < disk:
-        raise OptionError(
-            f"the export needs {_gb(disk)} on disk, {folder} has {_gb(free)} free; "
-            "free space or choose another --out"
-        )
-    if (available := available_memory_bytes()) < memory:
-        raise OptionError(
-            f"the export needs {_gb(memory)} of memory, {_gb(available)} is available; "
-            "close programs or use a larger machine"
-        )
-    return memory
-
-
-def _gb(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"

@@ -18,6 +18,7 @@ from tinyaya.export.proof.probe import (
 )
 from tinyaya.runtime import Bundle, open_bundle
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from tinyaya.export.source.checkpoint import Checkpoint
@@ -27,11 +28,12 @@ _MAX_KL_RATIO = 3  # of another text's KL to that which the export found
 
 def verify_bundle(
     folder: Path,
-    source: Path | None = None,
+    source: Path | str | None = None,
     tokens: int | None = None,
     *,
     engine: str | None = None,
     adapters: Sequence[Path] = (),
+    progress: Progress | None = None,
 ) -> list[Check]:
     """Checks of the bundle in `folder`, against the checkpoint `source` if there is one.
 
@@ -51,7 +53,8 @@ def verify_bundle(
     if source is not None:
         from tinyaya.export.vocabulary.trim import open_as
 
-        checks += _check_model(bundle, golden, open_as(source, bundle, adapters), tokens)
+        checkpoint = open_as(source, bundle, adapters, progress)
+        checks += _check_model(bundle, golden, checkpoint, tokens)
     return checks
 
 

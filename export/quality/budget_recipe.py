@@ -7,13 +7,8 @@ from math import prod
 from pathlib import Path
 
 from tinyaya.export.options import CalibrationOptions
-from tinyaya.export.quality.sensitivity import (
-    PRECISION_OPTIONS,
-    Loss,
-    measure_sensitivity,
-    options_for,
-    read_losses,
-)
+from tinyaya.export.quality.loss import Loss, read_losses
+from tinyaya.export.quality.sensitivity import PRECISION_OPTIONS, measure_sensitivity, options_for
 from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.quantize.budget import choose
 from tinyaya.quantize.errors import BudgetError
@@ -106,7 +101,9 @@ def _bytes(shape: tuple[int, ...], precision: Precision | None) -> int:
 
 def parse_size(text: str) -> int:
     """Bytes of a size such as 2.0GB or 5.8MB (powers of 1000); raises OptionError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|M|G)?B?", text.strip())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|M|G)?(B?)", text.strip())
     if not found:
         raise OptionError(f"{text!r} is no size; expected for example 2.0GB or 5.8MB")
+    if not found[2] and not found[3]:
+        raise OptionError(f"{text!r} has no unit; expected for example {text}GB or {text}MB")
     return round(float(found[1]) * _SIZE_UNITS[found[2]])

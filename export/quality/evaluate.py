@@ -103,11 +103,11 @@ class Reference:
 
 
 def evaluate_bundle(
-    folder: Path, source: Path, options: EvaluateOptions, progress: Progress
+    folder: Path, source: Path | str, options: EvaluateOptions, progress: Progress
 ) -> Quality:
     """Judge the bundle in `folder` against the checkpoint `source`; raises ExportError."""
     bundle = open_bundle(folder)
-    checkpoint = open_as(source, bundle, options.adapters)
+    checkpoint = open_as(source, bundle, options.adapters, progress)
     progress.stage("fp32 by language")
     reference = Reference.of(checkpoint, options, bundle.manifest.limits.context)
     session = bundle.session()

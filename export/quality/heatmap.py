@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from tinyaya.export.quality.sensitivity import SHOWN_OPTION, Loss
+from tinyaya.export.quality.loss import Loss
+from tinyaya.export.quality.sensitivity import SHOWN_OPTION
 from tinyaya.quantize.roles import PROJECTIONS, LayerKind
 
 _CELL_INCHES = 0.32

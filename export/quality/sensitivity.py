@@ -6,9 +6,9 @@ activations, as calibration fits them.
 Shape suffixes: L languages, T tokens, D width, V vocabulary.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -28,17 +28,17 @@ from tinyaya.export.decoder.reference import embedded, head_logits, hidden_throu
 from tinyaya.export.languages.texts import calibration_texts
 from tinyaya.export.options import CalibrationOptions
 from tinyaya.export.proof.parity import float_model
+from tinyaya.export.quality.kept_losses import KeptLosses
+from tinyaya.export.quality.loss import Loss
 from tinyaya.export.quality.recall import reference_recall
 from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.export.source.tokenizer import hugging_face_encoder
-from tinyaya.quantize.budget import Choice
 from tinyaya.quantize.gptq import quantize_calibrated
 from tinyaya.quantize.groupwise import dequantize
 from tinyaya.quantize.precision import Precision
 from tinyaya.quantize.quantizer import Weight, stored_bytes
-from tinyaya.quantize.roles import LayerKind, Role, place_of
-from tinyaya.runtime.errors import OptionError
-from tinyaya.runtime.progress import Progress
+from tinyaya.quantize.roles import PROJECTIONS, LayerKind, place_of
+from tinyaya.runtime.progress import Advance, Progress
 
 # All that named recipes have, so that budgets have them.
 PRECISION_OPTIONS: Mapping[str, Precision] = {
@@ -49,28 +49,6 @@ PRECISION_OPTIONS: Mapping[str, Precision] = {
     "8 bits": Precision(bits=8),
 }
 SHOWN_OPTION = "4 bits, groups of 64"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """What one weight at one precision, alone, costs the model; kl: mean over languages."""
-
-    layer: int
-    kind: LayerKind
-    role: Role
-    option: str
-    size_bytes: int
-    kl: float
-
-    @property
-    def choice(self) -> Choice:
-        """As the budget wants it."""
-        return Choice(
-            weight=f"{self.layer}.{self.role}",
-            option=self.option,
-            size_bytes=self.size_bytes,
-            loss=self.kl,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,22 +68,8 @@ class Sensitivity:
     losses_past_window: None = None
 
 
-def read_losses(path: Path) -> tuple[Loss, ...]:
-    """The losses that `sensitivity` wrote; raises OptionError."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))["losses"]
-        return tuple(
-            Loss(**{**row, "kind": LayerKind(row["kind"]), "role": Role(row["role"])})
-            for row in raw
-        )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise OptionError(
-            f"{path}: cannot read losses: {error!r}; expected what `sensitivity --out` writes"
-        ) from error
-
-
 def measure_sensitivity(
-    source: Path,
+    source: Path | str,
     texts: Path | None,
     tokens: int,
     calibration: CalibrationOptions,
@@ -117,14 +81,19 @@ def measure_sensitivity(
     codes are fitted to the beginnings, so that what is chosen by losses can be evaluated on the
     texts for that.
     """
-    checkpoint = open_checkpoint(source)
-    encode, bos = hugging_face_encoder(source), checkpoint.tokenizer.bos
+    checkpoint = open_checkpoint(source, progress)
+    encode, bos = hugging_face_encoder(checkpoint.folder), checkpoint.tokenizer.bos
     ids = [encode(text) for text in calibration_texts(texts).values()]
     count = min(tokens, checkpoint.config.max_context, *(len(row) + 1 for row in ids))
     ids_LT = torch.tensor([[bos, *row[len(row) + 1 - count :]] for row in ids])
-    advance = progress.stage("one weight at a time", len(checkpoint.config.layers))
     sequences = calibration_sequences(checkpoint, calibration)
-    losses = tuple(measure_losses(checkpoint, ids_LT, sequences, advance))
+    measured = {
+        "judged": ids_LT.tolist(),
+        "fitted": list(sequences),
+        "options": [*PRECISION_OPTIONS],
+    }
+    kept = KeptLosses(checkpoint, measured, progress.note)
+    losses = tuple(measure_losses(checkpoint, ids_LT, sequences, kept, progress))
     return Sensitivity(
         losses=losses,
         languages=len(ids),
@@ -139,27 +108,46 @@ def measure_losses(
     checkpoint: Checkpoint,
     ids_LT: Tensor,
     sequences: Sequence[Sequence[int]],
-    advance: Callable[[], None],
+    kept: KeptLosses,
+    progress: Progress,
 ) -> Iterator[Loss]:
-    """Losses of all projections, layer by layer; `advance` is called once a layer.
+    """Losses of all projections, layer by layer; those that are kept are not measured again.
 
     ids_LT: texts to judge by. sequences: of calibration.
     """
-    judge = _Judge(checkpoint, ids_LT)
-    for math, grams in _layers(checkpoint, sequences):
-        for name, full in math.names.items():
-            place = place_of(full, checkpoint.kinds)
-            assert place.layer is not None and place.kind is not None
-            for option, precision in options_for(math.exact[name].shape[1]).items():
-                quantized = quantize_calibrated(math.exact[name], grams[name], precision)
-                yield Loss(
-                    layer=place.layer,
-                    kind=place.kind,
-                    role=place.role,
-                    option=option,
-                    size_bytes=stored_bytes(quantized),
-                    kl=judge.kl(place.layer, full, dequantize(quantized)),
-                )
+    known = kept.read()
+    left = [index for index in range(len(checkpoint.config.layers)) if index not in known]
+    advance = progress.stage("one weight at a time", len(left) * len(PROJECTIONS))
+    if left:
+        judge = _Judge(checkpoint, ids_LT)
+        for index, (math, grams) in enumerate(_layers(checkpoint, sequences)):
+            if index in left:
+                known[index] = tuple(_layer_losses(checkpoint, judge, math, grams(), advance))
+                kept.add(known[index])
+    for index in sorted(known):
+        yield from known[index]
+
+
+def _layer_losses(
+    checkpoint: Checkpoint,
+    judge: "_Judge",
+    math: LayerMath,
+    grams: Mapping[str, Tensor],
+    advance: Advance,
+) -> Iterator[Loss]:
+    for name, full in math.names.items():
+        place = place_of(full, checkpoint.kinds)
+        assert place.layer is not None and place.kind is not None
+        for option, precision in options_for(math.exact[name].shape[1]).items():
+            quantized = quantize_calibrated(math.exact[name], grams[name], precision)
+            yield Loss(
+                layer=place.layer,
+                kind=place.kind,
+                role=place.role,
+                option=option,
+                size_bytes=stored_bytes(quantized),
+                kl=judge.kl(place.layer, full, dequantize(quantized)),
+            )
         advance()
 
 
@@ -211,22 +199,26 @@ class _Overlay(Mapping[str, Weight]):
 
 def _layers(
     checkpoint: Checkpoint, sequences: Sequence[Sequence[int]]
-) -> Iterator[tuple[LayerMath, dict[str, Tensor]]]:
-    """Each layer with the products of what each of its projections multiplies in the model."""
+) -> Iterator[tuple[LayerMath, Callable[[], dict[str, Tensor]]]]:
+    """Each layer, and what makes the products of what each of its projections multiplies."""
     hidden = [embedded(float_model(checkpoint), torch.tensor([ids]))[0] for ids in sequences]
     for index in range(len(checkpoint.config.layers)):
         math = LayerMath(checkpoint, index)
-        normed = [math.norm(x_TD) for x_TD in hidden]
-        gram_DD = summed((x_TD, x_TD) for x_TD in normed)
         inner = [math.inner(x_TD, math.exact) for x_TD in hidden]
-        inner_II = summed((x_TI, x_TI) for x_TI in inner)
-        first, second = math.parts
-        grams = dict.fromkeys(INPUT_PROJECTIONS, gram_DD)
-        grams[OUTPUT_PROJECTION] = inner_II[first, first]
-        grams[DOWN_PROJECTION] = inner_II[second, second]
-        yield math, grams
+        yield math, partial(_grams, math, hidden, inner)
         outer_OI = math.outer(math.exact)
         hidden = [x + F.linear(y, outer_OI) for x, y in zip(hidden, inner, strict=True)]
+
+
+def _grams(math: LayerMath, hidden: Sequence[Tensor], inner: Sequence[Tensor]) -> dict[str, Tensor]:
+    gram_DD = summed((x_TD, x_TD) for x_TD in map(math.norm, hidden))
+    inner_II = summed((x_TI, x_TI) for x_TI in inner)
+    first, second = math.parts
+    return {
+        **dict.fromkeys(INPUT_PROJECTIONS, gram_DD),
+        OUTPUT_PROJECTION: inner_II[first, first],
+        DOWN_PROJECTION: inner_II[second, second],
+    }
 
 
 def global_to_window(losses: Sequence[Loss], option: str = SHOWN_OPTION) -> float:

@@ -14,14 +14,8 @@ from torch import Tensor
 from tinyaya.export.decoder.config import DecoderConfig, parse_config
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
 from tinyaya.export.errors import CheckpointError, TensorError
-from tinyaya.export.source.tokenizer import (
-    ADDED_TOKENS_FILE,
-    TEMPLATE_FILES,
-    TOKENIZER_CONFIG_FILE,
-    TOKENIZER_FILE,
-    Tokenizer,
-    open_tokenizer,
-)
+from tinyaya.export.source.hub import INDEX_FILE, SIDE_FILES, WEIGHTS_FILE, find_checkpoint
+from tinyaya.export.source.tokenizer import Tokenizer, open_tokenizer
 from tinyaya.export.source.weights import (
     FLOAT_KINDS,
     FileState,
@@ -32,12 +26,8 @@ from tinyaya.export.source.weights import (
 )
 from tinyaya.quantize.roles import LayerKind
 from tinyaya.runtime.manifest import AdapterInfo
+from tinyaya.runtime.progress import Progress
 
-INDEX_FILE, _WEIGHTS_FILE = "model.safetensors.index.json", "model.safetensors"
-SIDE_FILES = (
-    "config.json", "generation_config.json", TOKENIZER_FILE, TOKENIZER_CONFIG_FILE,
-    ADDED_TOKENS_FILE, *TEMPLATE_FILES, INDEX_FILE,
-)  # fmt: skip
 # What tools put before the names of a text model's tensors.
 _PREFIXES = ("_orig_mod.", "model.language_model.", "language_model.")
 # Endings of names by which quantizers store weights, and what they are called.
@@ -114,10 +104,12 @@ class Checkpoint:
             check_unchanged(path, state)
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Open `folder`; raises CheckpointError (see `errors`) with what is wrong with it."""
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder; expected a Hugging Face checkpoint")
+def open_checkpoint(source: Path | str, progress: Progress | None = None) -> Checkpoint:
+    """Open a folder, or what an id on the Hub leads to (see `find_checkpoint`).
+
+    Raises CheckpointError (see `errors`) with what is wrong with it, and HubError.
+    """
+    folder = find_checkpoint(source, progress)
     _refuse_adapters(folder)
     states = {path: FileState.of(path.stat()) for path in folder.iterdir() if path.is_file()}
     raw = read_json(folder / "config.json")
@@ -173,15 +165,15 @@ def _locate(folder: Path, states: Mapping[Path, FileState]) -> dict[str, StoredT
     """Tensors by name, of one file or of shards with an index."""
     if (folder / INDEX_FILE).exists():
         return _locate_shards(folder, states)
-    if (folder / _WEIGHTS_FILE).exists():
-        return dict(_tensors(folder / _WEIGHTS_FILE, states))
+    if (folder / WEIGHTS_FILE).exists():
+        return dict(_tensors(folder / WEIGHTS_FILE, states))
     if any(found for pattern in _PICKLE_PATTERNS for found in folder.glob(pattern)):
         raise CheckpointError(
             f"{folder} holds pickled weights only, which can run code when loaded; "
             "convert them to safetensors"
         )
     raise CheckpointError(
-        f"{folder} has neither {_WEIGHTS_FILE} nor {INDEX_FILE}; download the weights"
+        f"{folder} has neither {WEIGHTS_FILE} nor {INDEX_FILE}; download the weights"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tinyaya.export.source.checkpoint import INDEX_FILE
+from tinyaya.export.source.hub import INDEX_FILE
 from tinyaya.export.source.weights import FLOAT_DTYPES
 
 Blocks = Callable[[str], Iterable[Tensor]]

@@ -29,6 +29,7 @@ from tinyaya.export.source.weights import StoredTensor
 from tinyaya.export.vocabulary.bpe import BytePairs
 from tinyaya.runtime import Bundle
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Progress
 from tinyaya.runtime.whole_file import is_leftover
 
 # Kernels take outputs in groups of up to 64; a row in a smaller last group has other last bits.
@@ -126,12 +127,17 @@ def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoi
         ) from error
 
 
-def open_as(source: Path, bundle: Bundle, adapters: Sequence[Path] = ()) -> Checkpoint:
+def open_as(
+    source: Path | str,
+    bundle: Bundle,
+    adapters: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> Checkpoint:
     """Open the checkpoint `source`, merge adapters into it and trim it as the bundle was.
 
     Raises CheckpointError, and OptionError for another model than the bundle's.
     """
-    whole = with_adapters(open_checkpoint(source), adapters)
+    whole = with_adapters(open_checkpoint(source, progress), adapters)
     _check_adapters(bundle, whole)
     checkpoint = trim_as(whole, bundle.manifest.vocabulary)
     config, model = checkpoint.config, bundle.manifest.model

@@ -99,7 +99,7 @@ def test_export_refuses_when_the_disk_will_not_suffice(
 def test_export_refuses_when_memory_will_not_suffice(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinyaya.export.plan.estimate.available_memory_bytes", lambda: 1000)
+    monkeypatch.setattr("tinyaya.export.plan.verdict.available_memory_bytes", lambda: 1000)
     assert_refused(
         command("export", NANO, "--out", tmp_path / "out", "--no-calibrate"), "memory", "GB"
     )

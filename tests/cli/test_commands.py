@@ -142,7 +142,11 @@ def test_plan_is_near_what_export_writes(
         "lower_peak_bytes",
         "verify_peak_bytes",
         "calibrate_peak_bytes",
+        "verdict",
     }
+    verdict = result.json["verdict"]
+    assert verdict["fits"] and 1 < verdict["seconds"] < 600
+    assert verdict["memory_bytes"] == result.json["export_peak_bytes"]
     written = sum(path.stat().st_size for path in bundles[backend].iterdir())
     assert result.json["bundle_bytes"] == pytest.approx(written, rel=0.1)
     program = {"onnx": "model.onnx.data", "executorch": "model.pte"}[backend]

@@ -10,7 +10,8 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.conftest import NANO
-from tinyaya.export.quality.sensitivity import Loss, options_for
+from tinyaya.export.quality.loss import Loss
+from tinyaya.export.quality.sensitivity import options_for
 from tinyaya.export.source.checkpoint import open_checkpoint
 from tinyaya.quantize.roles import PROJECTIONS, LayerKind, place_of
 
@@ -26,6 +27,11 @@ from tinyaya.quantize.roles import PROJECTIONS, LayerKind, place_of
         (("--languages", "sw", "--keep", "tight", "--texts", "/proc"), ("<language>.txt",)),
     ],
 )
+def planned_bytes(plan: dict) -> dict:
+    """Without what depends on the machine's state."""
+    return {name: value for name, value in plan.items() if name != "verdict"}
+
+
 @pytest.mark.parametrize("name", ["export", "plan"])
 def test_wrong_options_are_refused(
     command: Command, tmp_path: Path, name: str, options: tuple, words: tuple
@@ -88,7 +94,7 @@ def test_all_languages_keep_the_vocabulary(command: Command) -> None:
 
     codes = ",".join(path.stem for path in UDHR.glob("*.txt"))
     result = command("plan", NANO, "--languages", codes, "--json")
-    assert result.json == command("plan", NANO, "--json").json
+    assert planned_bytes(result.json) == planned_bytes(command("plan", NANO, "--json").json)
     assert "need all of the vocabulary" in result.err
 
 

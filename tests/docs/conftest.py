@@ -30,7 +30,10 @@ SMALL = {
     "layer_types": ["sliding_attention", "full_attention"],
     "max_position_embeddings": 8192,
 }
-CHECKPOINTS = ("tests/assets/nano", "tiny-aya-global", "tiny-aya-earth")
+CHECKPOINTS = (
+    *("tests/assets/nano", "tiny-aya-global", "tiny-aya-earth"),
+    "CohereLabs/tiny-aya-global",  # a folder of that name wins; tests/hub ask a hub
+)
 _ADB = """#!/bin/sh
 case "$1 $2" in
   "shell pm") echo package:/demo.apk ;;

@@ -1,5 +1,6 @@
 """Losses of single weights are those of a model with that one weight changed; budgets keep them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,11 +12,13 @@ from tinyaya.export.backends import find_backend
 from tinyaya.export.decoder.reference import reference_logits
 from tinyaya.export.plan.estimate import weights_bytes
 from tinyaya.export.proof.parity import float_model
+from tinyaya.export.quality import sensitivity
 from tinyaya.export.quality.budget_recipe import budget_recipe, parse_size
 from tinyaya.export.quality.heatmap import draw_heatmap
+from tinyaya.export.quality.kept_losses import KeptLosses
+from tinyaya.export.quality.loss import Loss
 from tinyaya.export.quality.sensitivity import (
     PRECISION_OPTIONS,
-    Loss,
     _layers,
     global_to_window,
     measure_losses,
@@ -27,6 +30,7 @@ from tinyaya.quantize.quantizer import quantize_model
 from tinyaya.quantize.recipe import Recipe, find_recipe, parse_recipe
 from tinyaya.quantize.roles import PROJECTIONS, LayerKind, Role
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.progress import Silent
 
 INT4 = replace(find_recipe("int4"), calibrated=False)
 
@@ -38,7 +42,55 @@ def rows() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def losses(tiny: Checkpoint, rows: torch.Tensor) -> list[Loss]:
-    return list(measure_losses(tiny, rows, rows.tolist(), lambda: None))
+    return list(measured(tiny, rows))
+
+
+def measured(checkpoint: Checkpoint, rows: torch.Tensor, name: str = "all") -> Iterator[Loss]:
+    """Kept under `name`."""
+    kept = KeptLosses(checkpoint, {"test": name}, lambda text: None)
+    return measure_losses(checkpoint, rows, rows.tolist(), kept, Silent())
+
+
+def test_what_was_measured_before_a_kill_is_not_measured_again(
+    tiny: Checkpoint,
+    rows: torch.Tensor,
+    losses: list[Loss],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed in the third layer, and in the middle of a write."""
+    done, fit = [], sensitivity._layer_losses
+
+    def dies_in_the_third(*arguments: object) -> Iterator[Loss]:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(arguments)
+        return fit(*arguments)
+
+    monkeypatch.setattr(sensitivity, "_layer_losses", dies_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        list(measured(tiny, rows, "killed"))
+    path = KeptLosses(tiny, {"test": "killed"}, lambda text: None)._path
+    with path.open("a") as file:
+        file.write('[{"layer": 2, "ki')
+    done.clear()
+    monkeypatch.setattr(sensitivity, "_layer_losses", lambda *args: done.append(args) or fit(*args))
+    assert list(measured(tiny, rows, "killed")) == losses
+    assert len(done) == 2
+    assert list(measured(tiny, rows, "killed")) == losses
+    assert len(done) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_told_once(
+    tiny: Checkpoint, losses: list[Loss], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    notes: list[str] = []
+    kept = KeptLosses(tiny, {}, notes.append)
+    for _ in range(2):
+        kept.add((losses[0],))
+    assert len(notes) == 1 and "begins anew" in notes[0]
+    assert kept.read() == {}
 
 
 def test_every_weight_at_every_precision_it_can_have(losses: list[Loss]) -> None:
@@ -59,7 +111,7 @@ def test_loss_is_the_kl_of_the_changed_model(
     place = {"q_proj": Role.QUERY, "down_proj": Role.DOWN, "k_proj": Role.KEY}[role]
     name, option = f"{part}.{role}", "4 bits, groups of 32"
     math, grams = next(islice(_layers(tiny, rows.tolist()), layer, None))
-    fitted = quantize_calibrated(math.exact[name], grams[name], PRECISION_OPTIONS[option])
+    fitted = quantize_calibrated(math.exact[name], grams()[name], PRECISION_OPTIONS[option])
     changed = quantize_model(
         tiny,
         Recipe(
@@ -141,6 +193,8 @@ def test_heat_map_is_a_picture(losses: list[Loss], tmp_path: Path) -> None:
 
 
 def test_sizes_are_read_as_people_write_them() -> None:
-    assert [parse_size(text) for text in ("2.0GB", "5.8 MB", "12")] == [2 * 10**9, 5_800_000, 12]
+    assert [parse_size(text) for text in ("2.0GB", "5.8 MB", "12B")] == [2 * 10**9, 5_800_000, 12]
     with pytest.raises(OptionError, match="expected for example"):
         parse_size("much")
+    with pytest.raises(OptionError, match="'2' has no unit; expected for example 2GB or 2MB"):
+        parse_size("2")

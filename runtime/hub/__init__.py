@@ -1,0 +1,1 @@
+"""Finds models on the Hugging Face Hub."""

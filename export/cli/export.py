@@ -75,10 +75,8 @@ def export(
     Example: tinyaya-export export CohereLabs/tiny-aya-global --out aya --backend both
     """
     from tinyaya.export.pipeline import export_bundle
-    from tinyaya.export.source.adapter import with_adapters
-    from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
-    from tinyaya.export.vocabulary.choose import trimmed
+    from tinyaya.export.vocabulary.choose import open_for_export
 
     options = ExportOptions(
         backend=backend,
@@ -96,8 +94,7 @@ def export(
     )
     if budget:
         with shown_progress() as progress:
-            whole = with_adapters(open_checkpoint(source, progress), adapters)
-            checkpoint = trimmed(whole, options, progress)
+            checkpoint = open_for_export(source, options, progress)
         chosen = within(budget, checkpoint, recipe, losses, options.fitted_to())
         options = replace(options, recipe=chosen)
     started = time.monotonic()
@@ -107,11 +104,9 @@ def export(
         print_json(list(map(_plain, bundles)))
         return
     for bundle in bundles:
-        size = sum(path.stat().st_size for path in bundle.path.iterdir())
-        print(
-            f"{bundle.path}: {bundle.backend}, {recipe}, {size / 1e6:,.1f} MB, "
-            f"{_quality(bundle.parity)}"
-        )
+        size = sum(path.stat().st_size for path in bundle.path.iterdir()) / 1e6
+        what = f"{bundle.backend}, {recipe}, {size:,.1f} MB, {_quality(bundle.parity)}"
+        print(f"{bundle.path}: {what}")
     print(f"done in {timedelta(seconds=round(time.monotonic() - started))}; next:")
     print(f'  tinyaya-export run {bundles[-1].path} "Habari ya asubuhi?"')
 

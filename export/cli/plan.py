@@ -142,14 +142,11 @@ def _plan_checkpoint(
     from tinyaya.export.bundle.resolve import resolve_export
     from tinyaya.export.plan.estimate import device_needs, plan_export
     from tinyaya.export.plan.verdict import judge_export
-    from tinyaya.export.source.adapter import with_adapters
-    from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
-    from tinyaya.export.vocabulary.choose import trimmed
+    from tinyaya.export.vocabulary.choose import open_for_export
 
     with shown_progress() as progress:
-        whole = with_adapters(open_checkpoint(folder), options.adapters)
-        checkpoint = trimmed(whole, options, progress)
+        checkpoint = open_for_export(folder, options, progress)
     planned = resolve_export(checkpoint, options)
     limits, backend = planned.limits, options.backend
     names = list(BACKENDS) if backend == "both" else [backend]

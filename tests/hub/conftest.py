@@ -15,7 +15,6 @@ from tests.hub.repositories import Repositories
 from tests.hub.server import Hub, started
 from tinyaya.export.source.checkpoint import Checkpoint
 
-ROOT = Path(__file__).parents[2]
 MODEL = "org/tiny"  # a checkpoint
 BUNDLE = "org/aya"  # what is pushed
 TOKEN = "writer"
@@ -47,8 +46,10 @@ class User:
 
     def _run(self, *arguments: str, **variables: str) -> Result:
         call = [sys.executable, *arguments]
-        kept = {key: text for key, text in os.environ.items() if not key.startswith("HF_")}
-        own = {"HOME": str(self.home), "PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_XET": "1"}
+        kept = {
+            key: text for key, text in os.environ.items() if not key.startswith(("HF_", "XDG_"))
+        }
+        own = {"HOME": str(self.home), "HF_HUB_DISABLE_XET": "1"}
         run = subprocess.run(
             call, env=kept | own | self.variables | variables, cwd=self.home, text=True,
             capture_output=True, check=False, stdin=subprocess.DEVNULL,

@@ -24,9 +24,8 @@ def test_a_bundle_is_that_of_the_folder(hub: Hub, user: User, bundle: Path) -> N
     options = ("--recipe", "int8", "--preamble", "none")
     result = user("export", MODEL, "--out", "out", *options)
     assert result.code == 0, result.err
-    shown = [line for line in result.err.splitlines() if line.startswith(f"download {MODEL}: ")]
+    shown = [line for line in result.err.splitlines() if line.startswith(f"download {MODEL}, ")]
     assert len(shown) == 1 and ", 0.0 of 1" in shown[0]
-    assert shown[1].split()[-4] == shown[1].split()[-2] != "0.0"
     asked = {path.rpartition("/")[2] for path in hub.asked("GET", f"/{MODEL}/")}
     asked -= {"main", *(commit for _, commit in hub.repositories._commits)}
     tokenizer = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}
@@ -69,8 +68,10 @@ def test_plan_reads_sizes_alone(hub: Hub, user: User, shallow: Checkpoint, shard
     place = hub.repositories.folder / MODEL
     if sharded:
         _shard(place)
-    found = user("plan", MODEL, "--json")
-    assert found.json == user("plan", shallow.folder, "--json").json
+    found, local = (user("plan", source, "--json").json for source in (MODEL, shallow.folder))
+    for planned in (found, local):
+        planned.pop("verdict")  # says what is free just now
+    assert found == local
     assert all("range" in h for method, path, h in hub.requests if "/cdn/" in path)
     assert len(hub.asked("GET", "/cdn/")) == 1 + sharded
     assert not list(user.cache.rglob("*.safetensors"))

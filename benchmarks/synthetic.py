@@ -1,11 +1,11 @@
 """Writes a checkpoint of Tiny Aya's exact sizes with reproducible random weights.
 
 It stands in for the real one where speed, memory and export are measured; its text means nothing.
-Usage: python -m tinyaya.benchmarks.synthetic DIR [--tokenizer FOLDER] [--layers N]
+Usage: python -m tinyaya.benchmarks.synthetic DIR [--tokenizer FOLDER] [--layers N] [--seed N]
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tinyaya.export.decoder.config import parse_config
 from tinyaya.export.decoder.model import tensor_shapes
+from tinyaya.export.source.shards import write_shards
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Cohere2ForCausalLM"],
@@ -41,7 +42,6 @@ CONFIG: dict[str, Any] = {
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 _SHARD_BYTES = 1_500_000_000
 _CHUNK_VALUES = 1 << 24  # generated at a time
-_BF16_BYTES = 2
 # The small model's default system message; Tiny Aya's own is about six times as long.
 _SYSTEM_MESSAGE = (
     "You answer in the language of the question, briefly and truthfully. You know seventy "
@@ -50,11 +50,11 @@ _SYSTEM_MESSAGE = (
 _SYSTEM_REPEATS = 6
 
 
-def write_checkpoint(folder: Path, tokenizer: Path, config: dict[str, Any]) -> None:
+def write_checkpoint(folder: Path, tokenizer: Path, config: dict[str, Any], seed: int = 0) -> None:
     """Write a sharded bf16 checkpoint of `config`, never holding more than a chunk of it.
 
     tokenizer: a folder whose tokenizer files are copied; its ids must fit the vocabulary. A system
-    message of the small model becomes as long as Tiny Aya's.
+    message of the small model becomes as long as Tiny Aya's. seed: another one gives other values.
     """
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
@@ -63,51 +63,14 @@ def write_checkpoint(folder: Path, tokenizer: Path, config: dict[str, Any]) -> N
         text = text.replace(_SYSTEM_MESSAGE, " ".join([_SYSTEM_MESSAGE] * _SYSTEM_REPEATS))
         (folder / name).write_text(text, encoding="utf-8")
     shapes = tensor_shapes(parse_config(config))
-    shards = list(_shards(shapes))
-    weight_map: dict[str, str] = {}
-    for index, names in enumerate(shards, start=1):
-        shard = f"model-{index:05}-of-{len(shards):05}.safetensors"
-        _write_shard(folder / shard, {name: shapes[name] for name in names})
-        weight_map |= dict.fromkeys(names, shard)
-    size = sum(prod(shape) for shape in shapes.values()) * _BF16_BYTES
-    index_json = {"metadata": {"total_size": size}, "weight_map": weight_map}
-    path = folder / "model.safetensors.index.json"
-    path.write_text(json.dumps(index_json, indent=1), encoding="utf-8")
+    write_shards(
+        folder, shapes, "BF16", lambda name: _values(name, shapes[name], seed), _SHARD_BYTES
+    )
 
 
-def _shards(shapes: dict[str, tuple[int, ...]]) -> Iterator[Sequence[str]]:
-    """Names in order, cut where a shard would grow too large."""
-    names: list[str] = []
-    size = 0
-    for name, shape in shapes.items():
-        count = prod(shape) * _BF16_BYTES
-        if names and size + count > _SHARD_BYTES:
-            yield names
-            names, size = [], 0
-        names.append(name)
-        size += count
-    yield names
-
-
-def _write_shard(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Write one file in the safetensors format: header length, header, values."""
-    header, offset = {}, 0
-    for name, shape in shapes.items():
-        end = offset + prod(shape) * _BF16_BYTES
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, shape in shapes.items():
-            for values in _values(name, shape):
-                values.bfloat16().view(torch.int16).numpy().tofile(file)
-
-
-def _values(name: str, shape: tuple[int, ...]) -> Iterator[Tensor]:
-    """Seeded by the name. Norms lie around 1; a matrix keeps the size of what it multiplies."""
-    generator = torch.Generator().manual_seed(crc32(name.encode()))
+def _values(name: str, shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:
+    """Seeded by name, too. Norms lie around 1; a matrix keeps the size of what it multiplies."""
+    generator = torch.Generator().manual_seed(crc32(name.encode(), seed))
     scale = 0.1 if len(shape) == 1 else shape[1] ** -0.5
     mean = 1.0 if len(shape) == 1 else 0.0
     left = prod(shape)
@@ -123,11 +86,12 @@ def main(
         "tests/assets/nano"
     ),
     layers: Annotated[int, typer.Option(help="Fewer layers, for a try.")] = 36,
+    seed: Annotated[int, typer.Option(help="Another one gives other values.")] = 0,
 ) -> None:
     """Write a random checkpoint of Tiny Aya's sizes to DIR (6.7 GB)."""
     if folder.exists():
         raise typer.BadParameter(f"{folder} exists; choose another folder")
-    write_checkpoint(folder, tokenizer, {**CONFIG, "num_hidden_layers": layers})
+    write_checkpoint(folder, tokenizer, {**CONFIG, "num_hidden_layers": layers}, seed)
 
 
 if __name__ == "__main__":

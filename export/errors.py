@@ -5,7 +5,9 @@ ExportError
 │   ├── ConfigError       its config means a computation that this decoder does not do
 │   ├── TensorError       a tensor is missing, surplus, misshapen, not finite, or a non-zero bias
 │   ├── TokenizerError    no tokenizer, or one that the stock clients get wrong
+│   ├── AdapterError      an adapter that cannot be merged into the checkpoint
 │   └── ChangedError      a file changed while it was read
+├── MergeError            checkpoints that cannot be merged, or not as was asked
 ├── CalibrationError      texts, or what the model makes of them, that nothing can be fitted to
 ├── TargetError           the target exists, is read-only or has no room
 ├── OutOfMemoryError      memory ran out in the middle of the work
@@ -36,8 +38,16 @@ class TokenizerError(CheckpointError):
     """No tokenizer, or one that the stock clients get wrong."""
 
 
+class AdapterError(CheckpointError):
+    """An adapter that cannot be merged into the checkpoint."""
+
+
 class ChangedError(CheckpointError):
     """A file changed while it was read."""
+
+
+class MergeError(ExportError):
+    """Checkpoints that cannot be merged, or not as was asked."""
 
 
 class CalibrationError(ExportError):

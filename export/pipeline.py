@@ -28,10 +28,10 @@ from tinyaya.export.options import ExportOptions
 from tinyaya.export.plan.verdict import check_fits, judge_export
 from tinyaya.export.proof.parity import MAX_KL_SHARE, Parity, float_model, measure, tail_logits
 from tinyaya.export.proof.probe import PROBE_FILE, probe_ids, record_probe, replay_preamble
-from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
+from tinyaya.export.source.checkpoint import Checkpoint
 from tinyaya.export.system.allocator import map_large_blocks, rare_collections
 from tinyaya.export.system.out_of_memory import memory_explained
-from tinyaya.export.vocabulary.choose import trimmed
+from tinyaya.export.vocabulary.choose import open_for_export
 from tinyaya.quantize.quantizer import QuantizedModel
 from tinyaya.runtime import Logits, Session, open_bundle
 from tinyaya.runtime.hub.ids import origin
@@ -65,9 +65,8 @@ class _Prepared:
 def export_bundle(
     source: Path | str, target: Path, options: ExportOptions, progress: Progress | None = None
 ) -> list[ExportedBundle]:
-    """Export `source` to a bundle at `target`, or to one a backend below it.
+    """Export `source`, a folder or a Hub id, to a bundle at `target`, or to one a backend below it.
 
-    source: a checkpoint's folder, or its id on the Hub.
     Raises ExportError, QuantizeError, HubError or OptionError; the target is then as it was before.
     """
     map_large_blocks()
@@ -76,16 +75,12 @@ def export_bundle(
     for path in targets.values():
         check_target(path, force=options.force)
     backends = {name: find_backend(name) for name in targets}
-    export = resolve_export(trimmed(open_checkpoint(source, named), options, named), options)
+    export = resolve_export(open_for_export(source, options, named), options)
     verdict = judge_export(export, backends, target)
     check_fits(verdict, target)
     needed_bytes = verdict.memory_bytes
     parities: dict[str, Parity | None] = {}
-    with (
-        memory_explained(named, options, needed_bytes),
-        rare_collections(),
-        ExitStack() as stack,
-    ):
+    with memory_explained(named, options, needed_bytes), rare_collections(), ExitStack() as stack:
         for note in export.checkpoint.tokenizer.notes:
             named.note(note)
         folders = {  # all bundles are proved before the first is published
@@ -157,6 +152,7 @@ def _write(
         trim=export.checkpoint.trim,
         source=origin(export.checkpoint.folder),
         calibrated_for=export.calibration.languages if export.recipe.calibrated else (),
+        adapters=export.checkpoint.adapters,
     )
     write_reports(folder, content)
     content = ship_preamble(folder, content, backend, export.preamble)

@@ -90,6 +90,15 @@ class Preamble:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdapterInfo:
+    """An adapter that was merged into the weights: its folder's name, and hashes of its files."""
+
+    name: str
+    config_sha256: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileEntry:
     """What a file must be, byte for byte."""
 
@@ -119,6 +128,7 @@ class Manifest:
     quality: Mapping[str, Any] | None = None
     vocabulary: Mapping[str, Any] | None = None
     calibrated_for: tuple[str, ...] = ()
+    adapters: tuple[AdapterInfo, ...] = ()
     source: Mapping[str, Any] | None = None
 
 

@@ -23,13 +23,14 @@ _NO_ROOM = {
 
 
 @contextmanager
-def staged(target: Path, *, force: bool) -> Iterator[Path]:
+def staged(target: Path, *, force: bool, mark: str = MANIFEST_FILE) -> Iterator[Path]:
     """Yield an empty folder beside `target`; on leaving without an error it takes its place.
 
-    Raises TargetError when the target exists (and is not a bundle to replace by force), cannot be
-    written to, or its disk is full; nothing is left behind then.
+    mark: a file that tells the folders which may be replaced by force. Raises TargetError when the
+    target exists (and may not be replaced), cannot be written to, or its disk is full; nothing is
+    left behind then.
     """
-    check_target(target, force=force)
+    check_target(target, force=force, mark=mark)
     staging = target.parent / f".{target.name}.partial-{os.getpid()}"
     absent = [path for path in target.parents if not path.exists()]
     try:
@@ -72,17 +73,17 @@ def scratch_in(staging: Path) -> Iterator[Path]:
             tempfile.tempdir = before
 
 
-def check_target(target: Path, *, force: bool) -> None:
-    """Raise TargetError unless a bundle may be put at `target`."""
+def check_target(target: Path, *, force: bool, mark: str = MANIFEST_FILE) -> None:
+    """Raise TargetError unless a folder may be put at `target`; mark: as for `staged`."""
     _check_place(target)
     if not target.exists():
         return
     if not force:
-        raise TargetError(f"{target} exists; add --force to replace it, or choose another --out")
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_FILE).exists():
-        raise TargetError(f"{target} is a folder that is no bundle; it is not replaced")
+        raise TargetError(f"{target} exists; add --force to replace it, or choose another place")
+    if target.is_dir() and any(target.iterdir()) and not (target / mark).exists():
+        raise TargetError(f"{target} is a folder without {mark}; it is not replaced")
     if not target.is_dir():
-        raise TargetError(f"{target} is a file; choose another --out")
+        raise TargetError(f"{target} is a file; choose another place")
 
 
 def _check_place(target: Path) -> None:
@@ -90,15 +91,15 @@ def _check_place(target: Path) -> None:
     if target.is_symlink():
         raise TargetError(
             f"{target} is a link to {target.readlink()}; name that place itself, or choose "
-            "another --out"
+            "another place"
         )
     above = next(path for path in target.absolute().parents if path.exists())
     if not above.is_dir():
         raise TargetError(
-            f"{above} is a file, so {target} cannot be below it; choose another --out"
+            f"{above} is a file, so {target} cannot be below it; choose another place"
         )
     if not os.access(above, os.W_OK | os.X_OK):
-        raise TargetError(f"{above} cannot be written to; choose another --out")
+        raise TargetError(f"{above} cannot be written to; choose another place")
     if target.resolve() == Path.cwd():
         raise TargetError(f"{target} is the current folder; name a folder in it, as --out aya")
 
@@ -134,12 +135,12 @@ def _explained(error: OSError, staging: Path, target: Path) -> TargetError:
     files = list(staging.iterdir()) if staging.is_dir() else []
     if not files or error.errno not in _NO_ROOM:
         return TargetError(
-            f"cannot write {target}: {error.strerror or error}; choose another --out"
+            f"cannot write {target}: {error.strerror or error}; choose another place"
         )
     file = max(files, key=lambda path: path.stat().st_mtime_ns)  # errors of writes name no file
     written = sum(path.stat().st_size for path in files)
     free = shutil.disk_usage(staging).free
     return TargetError(
         f"{_NO_ROOM[error.errno]} at {file.name} of {target}: {written} bytes of the bundle were "
-        f"written, {free} bytes are free beside them; free space or choose another --out"
+        f"written, {free} bytes are free beside them; free space or choose another place"
     )

@@ -16,7 +16,7 @@ from tinyaya.export.source.checkpoint import Trim
 from tinyaya.export.source.tokenizer import Tokenizer
 from tinyaya.export.vocabulary.trim import ranges_of
 from tinyaya.quantize.quantizer import QuantizedModel
-from tinyaya.runtime.manifest import FORMAT, FORMAT_VERSION, MANIFEST_FILE, Preamble
+from tinyaya.runtime.manifest import FORMAT, FORMAT_VERSION, MANIFEST_FILE, AdapterInfo, Preamble
 from tinyaya.runtime.whole_file import file_sha256, whole_file
 
 _NO_HASH = "0" * 64
@@ -34,6 +34,7 @@ class BundleContent:
     program: the file that `engine` opens. preamble: what sessions can start from. trim: where the
     model has only some tokens of its checkpoint's vocabulary. calibrated_for: languages that have
     half of the calibration text. source: the checkpoint on the Hub, where it came from there.
+    adapters: what was merged into the weights, in order.
     """
 
     engine: str
@@ -45,6 +46,7 @@ class BundleContent:
     preamble: Preamble | None = None
     trim: Trim | None = None
     calibrated_for: Sequence[str] = ()
+    adapters: Sequence[AdapterInfo] = ()
     source: Mapping[str, str] | None = None
 
 
@@ -96,6 +98,7 @@ def _write_manifest(
         **({"preamble": asdict(content.preamble)} if content.preamble else {}),
         **({"vocabulary": _vocabulary(content.trim)} if content.trim else {}),
         **({"calibrated_for": list(content.calibrated_for)} if content.calibrated_for else {}),
+        **({"adapters": [asdict(row) for row in content.adapters]} if content.adapters else {}),
         **({"source": dict(content.source)} if content.source else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in files

@@ -100,7 +100,7 @@ def store_key(
     weights = {k: v for k, v in recipe.as_json().items() if k in ("weights", "calibrated")}
     return {
         "method": str(_METHOD_VERSION),
-        "checkpoint": _digest(states),
+        "checkpoint": _digest([*states, *(row.weights_sha256 for row in checkpoint.adapters)]),
         "recipe": _digest(weights),
         "text": _digest([list(ids) for ids in sequences]),
     }

@@ -15,7 +15,7 @@ from tinyaya.export.cli.bench import bench
 from tinyaya.export.cli.bundles import demo, inspect, push, verify
 from tinyaya.export.cli.chat import chat
 from tinyaya.export.cli.doctor import doctor
-from tinyaya.export.cli.export import export
+from tinyaya.export.cli.export import export, merge
 from tinyaya.export.cli.languages import variants
 from tinyaya.export.cli.plan import plan
 from tinyaya.export.cli.quality import evaluate, sensitivity, show_recipe
@@ -40,6 +40,7 @@ _EXTRA_PACKAGES = (
     "fontTools",
     "matplotlib",
 )
+_EXTRA_OF = {"mergekit": "merge", "yaml": "merge"} | dict.fromkeys(_EXTRA_PACKAGES, "export")
 
 app = typer.Typer(
     add_completion=True,
@@ -54,7 +55,7 @@ app = typer.Typer(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     export, run, chat, serve, doctor, inspect, verify, plan, demo, evaluate, sensitivity,
-    show_recipe, variants, bench, sweep, push,
+    show_recipe, variants, bench, sweep, push, merge,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command("recipe" if _command is show_recipe else None)(_command)
@@ -98,9 +99,10 @@ def _run_quietly(arguments: list[str]) -> None:
 def _reason(error: Exception) -> str | None:
     """What a user can do something about; None for a mistake of ours."""
     if isinstance(error, ModuleNotFoundError) and error.name:
-        if error.name.split(".")[0] in _EXTRA_PACKAGES:
-            extra = "pip install 'tinyaya-export[export]'"
-            return f"this command needs the package {error.name}; {extra}"
+        package = error.name.split(".")[0]
+        if extra := _EXTRA_OF.get(package):
+            install = f"pip install 'tinyaya-export[{extra}]'"
+            return f"this command needs the package {package}; {install}"
     elif is_out_of_memory(error):  # an export says more: at which stage, and what it planned
         return "memory ran out; close programs or use a larger machine"
     elif isinstance(error, OSError):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tinyaya.export.cli.options import (
+    Adapters,
     BundleFolder,
     BundleSource,
     EngineName,
@@ -38,6 +39,7 @@ def verify(
     against: Annotated[
         str | None, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")
     ] = None,
+    adapters: Adapters = [],  # noqa: B006
     tokens: Annotated[
         int | None,
         typer.Option(help="With --against: judge the end of a text of so many tokens, too."),
@@ -56,7 +58,12 @@ def verify(
 
     with shown_progress() as progress:
         checks = verify_bundle(
-            find_bundle(bundle, progress), against, tokens, engine=engine, progress=progress
+            find_bundle(bundle, progress),
+            against,
+            tokens,
+            engine=engine,
+            adapters=adapters,
+            progress=progress,
         )
     ok = all(check.ok for check in checks)
     if as_json:

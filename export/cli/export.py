@@ -1,4 +1,4 @@
-"""Runs `export`: turns a checkpoint into bundles."""
+"""Runs `export` and `merge`: turns a checkpoint into bundles, and several into one checkpoint."""
 
 import time
 from dataclasses import asdict, replace
@@ -10,6 +10,7 @@ import typer
 
 from tinyaya.export.cli.languages import Keep, Languages, VocabularyTexts, vocabulary_options
 from tinyaya.export.cli.options import (
+    Adapters,
     BackendName,
     Budget,
     Calibrate,
@@ -30,6 +31,7 @@ from tinyaya.export.cli.options import (
 )
 from tinyaya.export.cli.quality import within
 from tinyaya.export.options import CalibrationOptions, ExportOptions
+from tinyaya.runtime.errors import OptionError
 
 if TYPE_CHECKING:
     from tinyaya.export.pipeline import ExportedBundle
@@ -53,6 +55,7 @@ def export(
     budget: Budget = None,
     losses: Losses = None,
     kv: KvName = None,
+    adapters: Adapters = [],  # noqa: B006
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
@@ -72,14 +75,14 @@ def export(
     Example: tinyaya-export export CohereLabs/tiny-aya-global --out aya --backend both
     """
     from tinyaya.export.pipeline import export_bundle
-    from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
-    from tinyaya.export.vocabulary.choose import trimmed
+    from tinyaya.export.vocabulary.choose import open_for_export
 
     options = ExportOptions(
         backend=backend,
         recipe=recipe,
         kv=kv,
+        adapters=tuple(adapters),
         context=context,
         chunk=chunk,
         preamble=preamble_text(preamble),
@@ -91,7 +94,7 @@ def export(
     )
     if budget:
         with shown_progress() as progress:
-            checkpoint = trimmed(open_checkpoint(source, progress), options, progress)
+            checkpoint = open_for_export(source, options, progress)
         chosen = within(budget, checkpoint, recipe, losses, options.fitted_to())
         options = replace(options, recipe=chosen)
     started = time.monotonic()
@@ -101,13 +104,57 @@ def export(
         print_json(list(map(_plain, bundles)))
         return
     for bundle in bundles:
-        size = sum(path.stat().st_size for path in bundle.path.iterdir())
-        print(
-            f"{bundle.path}: {bundle.backend}, {recipe}, {size / 1e6:,.1f} MB, "
-            f"{_quality(bundle.parity)}"
-        )
+        size = sum(path.stat().st_size for path in bundle.path.iterdir()) / 1e6
+        what = f"{bundle.backend}, {recipe}, {size:,.1f} MB, {_quality(bundle.parity)}"
+        print(f"{bundle.path}: {what}")
     print(f"done in {timedelta(seconds=round(time.monotonic() - started))}; next:")
     print(f'  tinyaya-export run {bundles[-1].path} "Habari ya asubuhi?"')
+
+
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where the checkpoint goes.")],
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SRC[:WEIGHT]", help="Checkpoint folders.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="linear, slerp, ties, dare_linear or dare_ties.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(metavar="SRC", help="What ties and dare take differences from.")
+    ] = None,
+    density: Annotated[
+        float | None,
+        typer.Option(help="Share of differences that ties and dare keep.", show_default="0.5"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Instead: mergekit's configuration.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a merge at OUT.")] = False,
+) -> None:
+    """Merge checkpoints of one shape and vocabulary into one, with mergekit.
+
+    Example: tinyaya-export merge both --method linear tiny-aya-earth:0.7 tiny-aya-fire:0.3
+    """
+    if bool(config) == bool(method) or (config and (sources or base or density)):
+        raise OptionError("expected --method and checkpoints, or --config FILE.yaml alone")
+    from tinyaya.export.merge.configuration import (
+        MergeOptions,
+        make_configuration,
+        read_configuration,
+    )
+    from tinyaya.export.merge.run import merge_checkpoints
+    from tinyaya.export.system.progress_bar import shown_progress
+
+    if config:
+        configuration = read_configuration(config)
+    else:
+        options = MergeOptions(
+            method=method or "", sources=sources or [], base=base, density=density
+        )
+        configuration = make_configuration(options)
+    with shown_progress() as progress:
+        merge_checkpoints(configuration, out, force=force, progress=progress)
+    print(f"{out}: {len(configuration.models)} checkpoints, {configuration.parsed.merge_method}")
 
 
 def _plain(bundle: "ExportedBundle") -> dict[str, Any]:

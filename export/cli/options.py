@@ -45,6 +45,10 @@ KvName = Annotated[
     str | None,
     typer.Option("--kv", help="Caches: fp32 or int8.", show_default="int8 at int4, else fp32"),
 ]
+Adapters = Annotated[
+    list[Path],
+    typer.Option("--adapter", metavar="DIR", help="LoRA adapter to merge into SRC; may repeat."),
+]
 Context = Annotated[
     int | None,
     typer.Option(help="Positions a session may hold.", show_default="the model's, up to 8192"),

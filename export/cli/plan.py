@@ -10,6 +10,7 @@ import typer
 
 from tinyaya.export.cli.languages import Keep, Languages, VocabularyTexts, vocabulary_options
 from tinyaya.export.cli.options import (
+    Adapters,
     BackendName,
     Calibrate,
     CalibrationTokens,
@@ -93,6 +94,7 @@ def plan(
     backend: BackendName = "onnx",
     recipe: RecipeName = "int4",
     kv: KvName = None,
+    adapters: Adapters = [],  # noqa: B006
     context: Context = None,
     chunk: Chunk = 128,
     preamble: Preamble = None,
@@ -121,6 +123,7 @@ def plan(
             backend=backend,
             recipe=recipe,
             kv=kv,
+            adapters=tuple(adapters),
             context=context,
             chunk=chunk,
             preamble=preamble_text(preamble),
@@ -139,12 +142,11 @@ def _plan_checkpoint(
     from tinyaya.export.bundle.resolve import resolve_export
     from tinyaya.export.plan.estimate import device_needs, plan_export
     from tinyaya.export.plan.verdict import judge_export
-    from tinyaya.export.source.checkpoint import open_checkpoint
     from tinyaya.export.system.progress_bar import shown_progress
-    from tinyaya.export.vocabulary.choose import trimmed
+    from tinyaya.export.vocabulary.choose import open_for_export
 
     with shown_progress() as progress:
-        checkpoint = trimmed(open_checkpoint(folder), options, progress)
+        checkpoint = open_for_export(folder, options, progress)
     planned = resolve_export(checkpoint, options)
     limits, backend = planned.limits, options.backend
     names = list(BACKENDS) if backend == "both" else [backend]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinyaya.export.cli.options import (
+    Adapters,
     Budget,
     BundleFolder,
     Json,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def evaluate(
     bundle: BundleFolder,
     against: Annotated[str, typer.Option(metavar="SRC", help="Checkpoint that it was made from.")],
+    adapters: Adapters = [],  # noqa: B006
     texts: Texts = None,
     tokens: Annotated[int, typer.Option(help="Judged of each language.")] = 256,
     sentences: Annotated[int, typer.Option(help="Continued of each language; 0: none.")] = 2,
@@ -55,7 +57,9 @@ def evaluate(
     from tinyaya.export.system.progress_bar import shown_progress
 
     check_files(html)
-    options = EvaluateOptions(texts=texts, tokens=tokens, sentences=sentences)
+    options = EvaluateOptions(
+        texts=texts, tokens=tokens, sentences=sentences, adapters=tuple(adapters)
+    )
     before = read_languages(beside) if beside else {}
     with shown_progress() as progress:
         quality = evaluate_bundle(bundle, against, options, progress)

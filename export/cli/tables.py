@@ -39,6 +39,7 @@ def print_manifest(bundle: Bundle) -> None:
         "engine": manifest.engine,
         "model": f"{model.model_type}, {model.parameters:,} parameters, {model.layers} layers"
         + window,
+        "adapters": ", ".join(row.name for row in manifest.adapters) or "none",
         "checkpoint": "{id} at {revision}".format(**manifest.source) if manifest.source else None,
         "vocabulary": _vocabulary(manifest.vocabulary, model.vocab_size),
         "recipe": f"{manifest.recipe['name']}, caches in "

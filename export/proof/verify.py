@@ -1,7 +1,7 @@
 """Verifies a bundle: its files, tokenizer and program; with its checkpoint, the model itself."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +32,13 @@ def verify_bundle(
     tokens: int | None = None,
     *,
     engine: str | None = None,
+    adapters: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> list[Check]:
     """Checks of the bundle in `folder`, against the checkpoint `source` if there is one.
 
-    tokens: judge the program also at the end of a text of that many, which may be past the window.
+    adapters: folders of those that are merged into it. tokens: judge the program also at the end
+    of a text of that many, which may be past the window.
     Raises BundleError where the bundle cannot be opened, ExportError where `source` is no match.
     Without `source` an ONNX bundle, or with the engine "native" any, is checked without torch.
     """
@@ -51,7 +53,8 @@ def verify_bundle(
     if source is not None:
         from tinyaya.export.vocabulary.trim import open_as
 
-        checks += _check_model(bundle, golden, open_as(source, bundle, progress), tokens)
+        checkpoint = open_as(source, bundle, adapters, progress)
+        checks += _check_model(bundle, golden, checkpoint, tokens)
     return checks
 
 

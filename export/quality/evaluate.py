@@ -38,12 +38,14 @@ Stepped = Callable[[Sequence[int]], Logits]
 class EvaluateOptions:
     """texts: a folder of <language>.txt, None takes what is shipped for evaluation.
 
-    tokens: of each language. sentences: of each language that are continued, 0 for none.
+    tokens: of each language. sentences: of each language that are continued, 0 for none. adapters:
+    folders of those that are merged into the checkpoint.
     """
 
     texts: Path | None = None
     tokens: int = 256
     sentences: int = 2
+    adapters: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be judged."""
@@ -103,7 +105,7 @@ def evaluate_bundle(
 ) -> Quality:
     """Judge the bundle in `folder` against the checkpoint `source`; raises ExportError."""
     bundle = open_bundle(folder)
-    checkpoint = open_as(source, bundle, progress)
+    checkpoint = open_as(source, bundle, options.adapters, progress)
     progress.stage("fp32 by language")
     reference = Reference.of(checkpoint, options, bundle.manifest.limits.context)
     session = bundle.session()

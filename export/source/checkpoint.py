@@ -25,6 +25,7 @@ from tinyaya.export.source.weights import (
     stored_tensors,
 )
 from tinyaya.quantize.roles import LayerKind
+from tinyaya.runtime.manifest import AdapterInfo
 from tinyaya.runtime.progress import Progress
 
 # What tools put before the names of a text model's tensors.
@@ -57,8 +58,8 @@ class Checkpoint:
     """An opened folder; weights stay on disk until read.
 
     tensors: name -> where the tensor lies. shapes: of the tensors of the architecture, in its
-    order. states: of every file that is read, when the folder was opened. trim: where only some
-    tokens of the vocabulary are left.
+    order. states: of every file that is read, when the folder was opened. adapters: what was
+    merged into it, in order. trim: where only some tokens of the vocabulary are left.
     """
 
     folder: Path
@@ -67,6 +68,7 @@ class Checkpoint:
     tensors: Mapping[str, StoredTensor] = field(repr=False)
     shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
     states: Mapping[Path, FileState] = field(repr=False)
+    adapters: tuple[AdapterInfo, ...] = ()
     trim: Trim | None = field(default=None, repr=False)
 
     @property
@@ -137,8 +139,8 @@ def _refuse_adapters(folder: Path) -> None:
     if adapter.exists() and not (folder / "config.json").exists():
         base = read_json(adapter).get("base_model_name_or_path")
         raise CheckpointError(
-            f"{folder} is an adapter of {base}, no whole model; merge it into that model first "
-            "(peft: merge_and_unload)"
+            f"{folder} is an adapter of {base}, no whole model; take that model, and add "
+            f"--adapter {folder}"
         )
 
 
@@ -211,15 +213,21 @@ def _plainly_named(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTenso
     """Tensors by the names that transformers gives a text model alone."""
     plain: dict[str, StoredTensor] = {}
     for name, tensor in tensors.items():
-        short = name
-        for prefix in _PREFIXES:
-            short = short.removeprefix(prefix)
-        if short != name and not short.startswith(("model.", f"{HEAD}.")):
-            short = f"model.{short}"
+        short = plain_name(name)
         if short in plain:
             raise TensorError(f"{tensor.path}: {name} and {plain[short].name} are both {short}")
         plain[short] = tensor
     return plain
+
+
+def plain_name(name: str) -> str:
+    """The name that transformers gives a text model's tensor."""
+    short = name
+    for prefix in _PREFIXES:
+        short = short.removeprefix(prefix)
+    if short != name and not short.startswith(("model.", f"{HEAD}.")):
+        short = f"model.{short}"
+    return short
 
 
 def _match(tensors: dict[str, StoredTensor], shapes: Mapping[str, tuple[int, ...]]) -> None:

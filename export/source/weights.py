@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from io import BufferedReader
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,13 +20,13 @@ from torch import Tensor
 from tinyaya.export.errors import ChangedError, CheckpointError, TensorError
 
 _MAX_BLOCK_VALUES = 1 << 22  # read at a time, so that the values as stored take little room
-_FLOAT_DTYPES = {
+FLOAT_DTYPES = {
     "BF16": torch.bfloat16,
     "F16": torch.float16,
     "F32": torch.float32,
     "F64": torch.float64,
 }
-FLOAT_KINDS = tuple(_FLOAT_DTYPES)
+FLOAT_KINDS = tuple(FLOAT_DTYPES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,10 @@ class StoredTensor:
     shape: tuple[int, ...]
     start_byte: int
 
+    def place(self) -> dict[str, Any]:
+        """What makes a tensor of a kind of its own that lies where this one does."""
+        return {row.name: getattr(self, row.name) for row in fields(StoredTensor)}
+
     def read(self, rows: range | None = None) -> Tensor:
         """Rows of the tensor, or all of it, in float32.
 
@@ -83,13 +88,13 @@ class StoredTensor:
 
     def is_zero(self) -> bool:
         """Whether it holds plain floats, all zero."""
-        if self.kind not in _FLOAT_DTYPES:
+        if self.kind not in FLOAT_DTYPES:
             return False
         return not any(block.any() for block in self._blocks(0, prod(self.shape)))
 
     def equals(self, other: "StoredTensor") -> bool:
         """Whether both hold the same floats in one shape."""
-        if self.shape != other.shape or not {self.kind, other.kind} <= _FLOAT_DTYPES.keys():
+        if self.shape != other.shape or not {self.kind, other.kind} <= FLOAT_DTYPES.keys():
             return False
         count = prod(self.shape)
         pairs = zip(self._blocks(0, count), other._blocks(0, count), strict=True)
@@ -97,7 +102,7 @@ class StoredTensor:
 
     def _blocks(self, first: int, count: int) -> Iterator[Tensor]:
         """`count` values from the value `first` on, as stored; a block is good until the next."""
-        stored = torch.empty(min(count, _MAX_BLOCK_VALUES), dtype=_FLOAT_DTYPES[self.kind])
+        stored = torch.empty(min(count, _MAX_BLOCK_VALUES), dtype=FLOAT_DTYPES[self.kind])
         with _opened(self.path, self.state) as file:
             file.seek(self.start_byte + first * stored.element_size())
             for start in range(0, count, _MAX_BLOCK_VALUES):

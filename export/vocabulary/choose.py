@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from importlib.resources import files
 from itertools import chain
+from pathlib import Path
 
 from tinyaya.export.languages.scripts import COMMON_SCRIPTS, Characters, scripts_of
 from tinyaya.export.languages.table import LANGUAGES
 from tinyaya.export.languages.texts import texts_of
 from tinyaya.export.languages.variants import variant_note
 from tinyaya.export.options import ExportOptions, VocabularyOptions
-from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.export.source.adapter import with_adapters
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.export.source.tokenizer import Encode, Tokenizer
 from tinyaya.export.vocabulary.bpe import BYTE_CHARACTERS, BytePairs
 from tinyaya.export.vocabulary.trim import ROW_MULTIPLE, trim_checkpoint
@@ -51,6 +53,12 @@ def trimmed(checkpoint: Checkpoint, export: ExportOptions, progress: Progress) -
         )
         return checkpoint
     return trim_checkpoint(checkpoint, kept, options.languages, options.keep)
+
+
+def open_for_export(source: Path | str, export: ExportOptions, progress: Progress) -> Checkpoint:
+    """The checkpoint `source` with the adapters and the tokens that the options name."""
+    whole = with_adapters(open_checkpoint(source, progress), export.adapters)
+    return trimmed(whole, export, progress)
 
 
 def choose_ids(

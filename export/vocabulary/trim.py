@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tinyaya.export.decoder.model import EMBEDDING, HEAD, tensor_shapes
+from tinyaya.export.source.adapter import with_adapters
 from tinyaya.export.source.checkpoint import Checkpoint, Trim, open_checkpoint
 from tinyaya.export.source.weights import StoredTensor
 from tinyaya.export.vocabulary.bpe import BytePairs
@@ -37,9 +38,8 @@ class KeptRows(StoredTensor):
     @classmethod
     def of(cls, stored: StoredTensor, kept: Sequence[int]) -> "KeptRows":
         """Rows `kept` of a table."""
-        return cls(
-            **{**vars(stored), "shape": (len(kept), *stored.shape[1:])}, stored=stored, kept=kept
-        )
+        shape = (len(kept), *stored.shape[1:])
+        return cls(**{**stored.place(), "shape": shape}, stored=stored, kept=kept)
 
     def read(self, rows: range | None = None) -> Tensor:
         """See `StoredTensor`."""
@@ -92,12 +92,19 @@ def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoi
         ) from error
 
 
-def open_as(source: Path | str, bundle: Bundle, progress: Progress | None = None) -> Checkpoint:
-    """Open the checkpoint `source` and trim it as the bundle was.
+def open_as(
+    source: Path | str,
+    bundle: Bundle,
+    adapters: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Open the checkpoint `source`, merge adapters into it and trim it as the bundle was.
 
     Raises CheckpointError, and OptionError for another model than the bundle's.
     """
-    checkpoint = trim_as(open_checkpoint(source, progress), bundle.manifest.vocabulary)
+    whole = with_adapters(open_checkpoint(source, progress), adapters)
+    _check_adapters(bundle, whole)
+    checkpoint = trim_as(whole, bundle.manifest.vocabulary)
     config, model = checkpoint.config, bundle.manifest.model
     heads = {(layer.heads, layer.kv_heads, layer.head_dim) for layer in config.layers}
     found = (config.vocab_size, len(config.layers), config.width, config.window, heads)
@@ -105,6 +112,20 @@ def open_as(source: Path | str, bundle: Bundle, progress: Progress | None = None
     if found != (model.vocab_size, model.layers, model.width, model.window, model_heads):
         raise OptionError(f"{source} is another model than the one in {bundle.folder}")
     return checkpoint
+
+
+def _check_adapters(bundle: Bundle, whole: Checkpoint) -> None:
+    """Folders may have other names than at the export, what they hold may not change."""
+    made, found = (
+        [(row.config_sha256, row.weights_sha256) for row in rows]
+        for rows in (bundle.manifest.adapters, whole.adapters)
+    )
+    if made != found:
+        names = ", ".join(row.name for row in bundle.manifest.adapters) or "none"
+        raise OptionError(
+            f"{bundle.folder} was made with these adapters, in this order: {names}; name the same "
+            "with --adapter"
+        )
 
 
 def ranges_of(ids: Sequence[int]) -> list[list[int]]:

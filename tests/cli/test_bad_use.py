@@ -72,7 +72,7 @@ def test_export_needs_force_to_replace(
 
 def test_export_never_replaces_a_folder_that_is_no_bundle(command: Command, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("precious")
-    assert_refused(command("export", NANO, "--out", tmp_path, "--force"), "no bundle")
+    assert_refused(command("export", NANO, "--out", tmp_path, "--force"), "without manifest.json")
     assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
@@ -82,8 +82,8 @@ def test_export_to_a_place_that_cannot_be_written(
     (tmp_path / "file").write_text("")
     export = ("export", lone.folder, "--no-calibrate", "--out")
     below = command(*export, tmp_path / "file" / "out")
-    assert_refused(below, "is a file, so", "choose another --out")
-    assert_refused(command(*export, "/proc/out"), "/proc", "choose another --out")
+    assert_refused(below, "is a file, so", "choose another place")
+    assert_refused(command(*export, "/proc/out"), "/proc", "choose another")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -67,7 +67,7 @@ def test_real_disk_fills_in_the_middle(
     monkeypatch.setattr(pipeline, "trace_model", filled)
     options = ("--force", "--no-verify", "--recipe", "fp32", "--backend", backend)
     result = command("export", lone.folder, "--out", out, *options)
-    words = ("disk is full", PROGRAMS[backend], str(out), " bytes are free", "choose another --out")
+    words = ("disk is full", PROGRAMS[backend], str(out), " bytes are free", "choose another place")
     assert_refused(result, *words)
     assert content(out) == before
     assert sorted(disk.iterdir()) == sorted([out, ballast])

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
+from transformers import Cohere2ForCausalLM
 
 from tests.bench.made_results import write_all
 from tests.bench.test_results import APP_REPORT
@@ -49,6 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CHECKPOINTS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(small, target_is_directory=True)
+    _write_adapter(small, folder / "my-adapter")
     (folder / "schema.json").write_text(json.dumps({"enum": ["yes", "no"]}))
     (folder / "system.txt").write_text("You answer briefly.")
     (folder / "letters").mkdir()
@@ -70,6 +73,12 @@ def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(place)
     monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
     yield place
+
+
+def _write_adapter(checkpoint: Path, folder: Path) -> None:
+    model = Cohere2ForCausalLM.from_pretrained(checkpoint)
+    config = LoraConfig(target_modules=["q_proj"], init_lora_weights=False)
+    get_peft_model(model, config).save_pretrained(folder)
 
 
 def _write_small(folder: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_bundle_of_another_model_is_refused(nano: Checkpoint) -> None:
 
     def bundle(**other: int) -> Any:
         model = SimpleNamespace(**{**own, **other})
-        manifest = SimpleNamespace(model=model, vocabulary=None)
+        manifest = SimpleNamespace(model=model, vocabulary=None, adapters=())
         return SimpleNamespace(manifest=manifest, folder=Path("made-up"))
 
     assert open_as(nano.folder, bundle()).config == config

@@ -11,7 +11,7 @@ from tests.packaging.conftest import CONSTRAINTS, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-EXACT = {"torch", "executorch", "torchao"}  # whose private parts are patched
+EXACT = {"torch", "executorch", "torchao", "mergekit"}  # whose private parts are used
 
 
 def required(*extras: str) -> list[Requirement]:

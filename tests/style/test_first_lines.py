@@ -10,10 +10,10 @@ PACKAGES = ("benchmarks", "export", "quantize", "runtime")
 VERBS = """
 Adds Answers Asks Attends Brings Builds Chooses Compares Computes Continues Counts Cuts Defines
 Describes Does Draws Estimates Evaluates Examines Exports Feeds Fills Finds Fits Generates Gives
-Grows Hides Holds Interpolates Judges Keeps Knows Lists Loads Lowers Makes Measures Names Observes
-Opens Predicts Prints Proves Publishes Quantizes Reads Records Renders Replaces Reports Resolves
-Rotates Rounds Runs Saves Says Serves Sets Shows Steps Sums Tells Times Traces Trims Turns Verifies
-Watches Writes
+Grows Hides Holds Interpolates Judges Keeps Knows Lists Loads Lowers Makes Measures Merges Names
+Observes Opens Predicts Prints Proves Publishes Quantizes Reads Records Renders Replaces Reports
+Resolves Rotates Rounds Runs Saves Says Serves Sets Shows Steps Sums Tells Times Traces Trims
+Turns Verifies Watches Writes
 """
 
 

@@ -66,5 +66,5 @@ def test_checkpoint_that_breaks_is_named(command: Command, tmp_path: Path) -> No
     (out / "nano-fp32-few-onnx" / "mine.txt").write_text("kept")
     result = command("sweep", path)
     assert result.code == 1
-    assert "is a folder that is no bundle; it is not replaced" in result.out
+    assert "is a folder without manifest.json; it is not replaced" in result.out
     assert (out / "nano-fp32-few-onnx" / "mine.txt").exists()

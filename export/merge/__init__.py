@@ -1,0 +1,1 @@
+"""Merges checkpoints of one shape into one."""

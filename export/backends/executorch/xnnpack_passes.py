@@ -1,4 +1,4 @@
-"""Leaves out XNNPACK's passes for operators that no decoder has; each retraces every delegate."""
+"""Keeps XNNPACK from passes for operators that no decoder has; each retraces every delegate."""
 
 from contextlib import AbstractContextManager
 from typing import Any

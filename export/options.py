@@ -80,7 +80,7 @@ class ExportOptions:
     """One export: a backend's name, a recipe or its name, limits, and what to do with the target.
 
     context: None takes what the checkpoint was made for, up to DEFAULT_CONTEXT. kv: None takes the
-    recipe's own type of cache. adapters: folders of LoRA adapters to merge in, in order. preamble:
+    recipe's own type of cache. adapters: LoRA adapters to merge in, in order. preamble:
     text that prompts begin with; None takes what the chat template always writes, "" is none.
     vocabulary: None keeps every token. calibrate: False fits calibrated recipes to the weights
     alone, in minutes.
@@ -91,7 +91,7 @@ class ExportOptions:
     kv: str | None = None
     context: int | None = None
     chunk: int = 128
-    adapters: tuple[Path, ...] = ()
+    adapters: tuple[Path | str, ...] = ()
     preamble: str | None = None
     vocabulary: VocabularyOptions | None = None
     calibrate: bool = True

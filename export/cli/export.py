@@ -114,13 +114,14 @@ def export(
 def merge(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Where the checkpoint goes.")],
     sources: Annotated[
-        list[str] | None, typer.Argument(metavar="SRC[:WEIGHT]", help="Checkpoint folders.")
+        list[str] | None,
+        typer.Argument(metavar="SRC[:WEIGHT]", help="Folders or ids."),
     ] = None,
     method: Annotated[
         str | None, typer.Option(help="linear, slerp, ties, dare_linear or dare_ties.")
     ] = None,
     base: Annotated[
-        Path | None, typer.Option(metavar="SRC", help="What ties and dare take differences from.")
+        str | None, typer.Option(metavar="SRC", help="What ties and dare take differences from.")
     ] = None,
     density: Annotated[
         float | None,

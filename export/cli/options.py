@@ -14,7 +14,7 @@ import typer
 from tinyaya.runtime import AnswerOptions, Bundle, Constraint, Penalties, Sampler
 from tinyaya.runtime.errors import OptionError
 from tinyaya.runtime.hub.download import find_bundle
-from tinyaya.runtime.hub.ids import read_id
+from tinyaya.runtime.manifest import MANIFEST_FILE
 
 Source = Annotated[
     str, typer.Argument(metavar="SRC", help="Checkpoint: a folder, or ORG/NAME[@REVISION].")
@@ -46,8 +46,8 @@ KvName = Annotated[
     typer.Option("--kv", help="Caches: fp32 or int8.", show_default="int8 at int4, else fp32"),
 ]
 Adapters = Annotated[
-    list[Path],
-    typer.Option("--adapter", metavar="DIR", help="LoRA adapter to merge into SRC; may repeat."),
+    list[str],
+    typer.Option("--adapter", metavar="DIR|ID", help="LoRA adapter to merge into SRC; may repeat."),
 ]
 Context = Annotated[
     int | None,
@@ -133,8 +133,8 @@ Grammar = Annotated[
 
 def find_shown(source: str) -> Path:
     """As `find_bundle`, with a bar for what is downloaded."""
-    if read_id(source) is None:
-        return Path(source)
+    if (folder := Path(source)).joinpath(MANIFEST_FILE).exists():
+        return folder
     from tinyaya.export.system.progress_bar import shown_progress
 
     with shown_progress() as progress:

@@ -17,6 +17,7 @@ from tinyaya.export.cli.options import (
     Source,
     Texts,
     check_files,
+    find_shown,
     print_json,
 )
 
@@ -60,7 +61,7 @@ def evaluate(
     options = EvaluateOptions(
         texts=texts, tokens=tokens, sentences=sentences, adapters=tuple(adapters)
     )
-    before = read_languages(beside) if beside else {}
+    before, bundle = read_languages(beside) if beside else {}, find_shown(str(bundle))
     with shown_progress() as progress:
         quality = evaluate_bundle(bundle, against, options, progress)
     changed = changes(quality, before, bundle)

@@ -24,7 +24,7 @@ class MergeOptions:
 
     method: str
     sources: Sequence[str]
-    base: Path | None = None
+    base: Path | str | None = None
     density: float | None = None
 
 

@@ -29,6 +29,7 @@ from tinyaya.export.source.hub import INDEX_FILE, SIDE_FILES
 from tinyaya.export.source.shards import write_shards
 from tinyaya.export.source.weights import FLOAT_DTYPES, StoredTensor
 from tinyaya.export.system.allocator import map_large_blocks
+from tinyaya.runtime.hub.ids import read_id
 from tinyaya.runtime.progress import Progress, Silent
 
 CONFIGURATION_FILE = "mergekit_config.yml"  # as mergekit calls it
@@ -55,13 +56,14 @@ def merge_checkpoints(
     Raises CheckpointError, MergeError or TargetError; `out` is then as it was before.
     """
     map_large_blocks()
-    sources = _opened(configuration)
+    progress = progress or Silent()
+    sources = _opened(configuration, progress)
     first = sources[configuration.first]
     kind, tasks = _kind(configuration, first), _plan(configuration, sources)
     with staged(out, force=force, mark=CONFIGURATION_FILE) as folder, torch.random.fork_rng():
         _check_room(folder, first, kind)
         torch.manual_seed(0)  # for `dare`, which draws what it drops
-        advance = (progress or Silent()).stage("merge", len(first.names))
+        advance = progress.stage("merge", len(first.names))
 
         def blocks(name: str) -> Iterator[Tensor]:
             for block in _merged(tasks[name], sources):
@@ -79,20 +81,22 @@ def merge_checkpoints(
     return open_checkpoint(out)
 
 
-def _opened(configuration: Configuration) -> dict[ModelReference, Checkpoint]:
+def _opened(configuration: Configuration, progress: Progress) -> dict[ModelReference, Checkpoint]:
     """All checkpoints, of one shape and vocabulary."""
-    sources = {model: _open(model) for model in configuration.models}
+    sources = {model: _open(model, progress) for model in configuration.models}
     for other in sources.values():
         _check_same(sources[configuration.first], other)
     return sources
 
 
-def _open(model: ModelReference) -> Checkpoint:
-    if model.lora or model.model.revision:
+def _open(model: ModelReference, progress: Progress) -> Checkpoint:
+    source = str(model.model)
+    if model.lora or (model.model.revision and read_id(source) is None):
         raise MergeError(
-            f"{model}: expected a whole checkpoint's folder, without + and @ in its path"
+            f"{model}: expected a whole checkpoint: a folder without + and @ in its path, or "
+            "ORG/NAME[@REVISION]"
         )
-    return open_checkpoint(Path(model.model.path))
+    return open_checkpoint(source, progress)
 
 
 def _check_same(first: Checkpoint, other: Checkpoint) -> None:

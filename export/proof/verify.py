@@ -32,7 +32,7 @@ def verify_bundle(
     tokens: int | None = None,
     *,
     engine: str | None = None,
-    adapters: Sequence[Path] = (),
+    adapters: Sequence[Path | str] = (),
     progress: Progress | None = None,
 ) -> list[Check]:
     """Checks of the bundle in `folder`, against the checkpoint `source` if there is one.

@@ -45,7 +45,7 @@ class EvaluateOptions:
     texts: Path | None = None
     tokens: int = 256
     sentences: int = 2
-    adapters: tuple[Path, ...] = ()
+    adapters: tuple[Path | str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be judged."""

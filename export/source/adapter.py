@@ -19,11 +19,14 @@ from torch import Tensor
 from tinyaya.export.decoder.model import EMBEDDING, HEAD
 from tinyaya.export.errors import AdapterError, TensorError
 from tinyaya.export.source.checkpoint import Checkpoint, plain_name, read_json
+from tinyaya.export.source.hub import ADAPTER_FILES, find_adapter
 from tinyaya.export.source.weights import FLOAT_KINDS, FileState, StoredTensor, stored_tensors
+from tinyaya.runtime.hub.ids import origin
 from tinyaya.runtime.manifest import AdapterInfo
+from tinyaya.runtime.progress import Progress
 from tinyaya.runtime.whole_file import file_sha256
 
-_CONFIG_FILE, _WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+_CONFIG_FILE, _WEIGHTS_FILE = ADAPTER_FILES
 _PREFIX = "base_model.model."  # of peft, before the names of the model that it wraps
 _WHOLE = "base_layer"
 _PARTS = (
@@ -97,12 +100,16 @@ class Merged(StoredTensor):
         return merged_OI
 
 
-def with_adapters(checkpoint: Checkpoint, folders: Sequence[Path]) -> Checkpoint:
+def with_adapters(
+    checkpoint: Checkpoint, sources: Sequence[Path | str], progress: Progress | None = None
+) -> Checkpoint:
     """The checkpoint with adapters merged in, one after the other.
 
-    Raises AdapterError, before any weight is read, for what cannot be merged.
+    sources: folders, or ids on the Hub. Raises AdapterError, before any weight is read, for what
+    cannot be merged.
     """
-    for adapter in map(open_adapter, folders):
+    for source in sources:
+        adapter = open_adapter(find_adapter(source, progress))
         checkpoint = replace(
             checkpoint,
             tensors={**checkpoint.tensors, **_merged(checkpoint, adapter)},
@@ -130,7 +137,7 @@ def open_adapter(folder: Path) -> Adapter:
     if not tensors:
         raise AdapterError(f"{weights_file} holds no tensors; save the adapter again")
     info = AdapterInfo(
-        name=folder.resolve().name,
+        name=(origin(folder) or {}).get("id") or folder.resolve().name,
         config_sha256=file_sha256(config_file),
         weights_sha256=file_sha256(weights_file),
     )

@@ -26,6 +26,7 @@ SIDE_FILES = (
     "config.json", "generation_config.json", TOKENIZER_FILE, TOKENIZER_CONFIG_FILE,
     ADDED_TOKENS_FILE, *TEMPLATE_FILES, INDEX_FILE,
 )  # fmt: skip
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _WEIGHTS = "model*.safetensors"
 
 
@@ -42,6 +43,13 @@ def find_checkpoint(source: Path | str, progress: Progress | None = None) -> Pat
         f"{source} is not a folder; expected a Hugging Face checkpoint, or its id on the Hub, such "
         "as CohereLabs/tiny-aya-global"
     )
+
+
+def find_adapter(source: Path | str, progress: Progress | None = None) -> Path:
+    """The folder of an adapter of peft, as `find_checkpoint` finds one of a checkpoint."""
+    if id_ := read_id(source):
+        return download(id_, ADAPTER_FILES, progress or Silent())
+    return Path(source)
 
 
 @contextmanager

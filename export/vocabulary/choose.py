@@ -57,7 +57,7 @@ def trimmed(checkpoint: Checkpoint, export: ExportOptions, progress: Progress) -
 
 def open_for_export(source: Path | str, export: ExportOptions, progress: Progress) -> Checkpoint:
     """The checkpoint `source` with the adapters and the tokens that the options name."""
-    whole = with_adapters(open_checkpoint(source, progress), export.adapters)
+    whole = with_adapters(open_checkpoint(source, progress), export.adapters, progress)
     return trimmed(whole, export, progress)
 
 

@@ -95,14 +95,14 @@ def trim_as(whole: Checkpoint, vocabulary: Mapping[str, Any] | None) -> Checkpoi
 def open_as(
     source: Path | str,
     bundle: Bundle,
-    adapters: Sequence[Path] = (),
+    adapters: Sequence[Path | str] = (),
     progress: Progress | None = None,
 ) -> Checkpoint:
     """Open the checkpoint `source`, merge adapters into it and trim it as the bundle was.
 
     Raises CheckpointError, and OptionError for another model than the bundle's.
     """
-    whole = with_adapters(open_checkpoint(source, progress), adapters)
+    whole = with_adapters(open_checkpoint(source, progress), adapters, progress)
     _check_adapters(bundle, whole)
     checkpoint = trim_as(whole, bundle.manifest.vocabulary)
     config, model = checkpoint.config, bundle.manifest.model

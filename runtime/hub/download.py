@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from tinyaya.runtime.errors import HubError
+from tinyaya.runtime.errors import BundleError, HubError
 from tinyaya.runtime.hub.ids import HubId, read_id
 from tinyaya.runtime.manifest import MANIFEST_FILE, read_manifest
 from tinyaya.runtime.progress import Advance, Progress, Silent
@@ -26,23 +27,53 @@ _ATTEMPTS = 3  # of the client's own, which goes on five times where a connectio
 def find_bundle(source: Path | str, progress: Progress | None = None) -> Path:
     """The folder of a bundle, which is downloaded where `source` is an id; raises HubError.
 
-    An id without a folder means the only bundle that the model has.
+    For a folder of bundles, here or there: the one that runs fastest here (see `preferred`).
     """
+    progress = progress or Silent()
     if (id_ := read_id(source)) is None:
-        return Path(source)
+        folder = Path(source)
+        below = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_FILE}"))
+        if (folder / MANIFEST_FILE).exists() or not below:
+            return folder
+        return preferred(f"{source}/", below, progress)
     found = download(id_, [MANIFEST_FILE, f"*/{MANIFEST_FILE}"], Silent())
     folders = sorted(path.parent for path in found.rglob(MANIFEST_FILE))
-    chosen = [found / id_.folder] if id_.folder else folders
-    if len(chosen) != 1 or chosen[0] not in folders:
-        names = [path.relative_to(found).as_posix() for path in folders]
-        raise HubError(
-            f"{source} holds {'the bundles ' + ', '.join(names) if names else 'no bundle'}; "
-            f"expected one, such as {id_}:{names[0] if names else 'onnx'}"
-        )
-    files = [MANIFEST_FILE, *read_manifest(chosen[0]).files]
-    wanted = [(chosen[0] / file).relative_to(found).as_posix() for file in files]
-    download(replace(id_, revision=found.name), wanted, progress or Silent())
-    return chosen[0]
+    if id_.folder:
+        chosen = found / id_.folder
+        if chosen not in folders:
+            names = ", ".join(path.relative_to(found).as_posix() for path in folders)
+            raise HubError(f"{source} holds no bundle; {id_} has {names or 'none'}")
+    elif folders:
+        chosen = preferred(f"{source}:", folders, progress)
+    else:
+        raise HubError(f"{id_} holds no bundle; expected one, as at {id_}:onnx")
+    files = [MANIFEST_FILE, *read_manifest(chosen).files]
+    wanted = [(chosen / file).relative_to(found).as_posix() for file in files]
+    download(replace(id_, revision=found.name), wanted, progress)
+    return chosen
+
+
+def preferred(prefix: str, folders: Sequence[Path], progress: Progress) -> Path:
+    """Of several bundles that of the engine that is fastest here; says which one it is.
+
+    ExecuTorch's with the native engine, then ONNX Runtime's. prefix: what comes before a bundle's
+    name where it is named. Raises BundleError where two are of that engine.
+    """
+    if len(folders) == 1:
+        return folders[0]
+    engines = {path: read_manifest(path).engine for path in folders}
+    order = ["executorch", "onnx"] if find_spec("tinyaya_native") else ["onnx", "executorch"]
+    names = ", ".join(path.name for path in folders)
+    for engine in order:
+        chosen = [path for path, name in engines.items() if name == engine]
+        if len(chosen) == 1:
+            progress.note(f"{prefix[:-1]} holds {names}; {prefix}{chosen[0].name} is taken")
+            return chosen[0]
+        if chosen:
+            break
+    raise BundleError(
+        f"{prefix[:-1]} holds the bundles {names}; name one, such as {prefix}{folders[0].name}"
+    )
 
 
 def download(id_: HubId, patterns: Sequence[str], progress: Progress) -> Path:

@@ -3,8 +3,11 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -185,3 +188,25 @@ def test_a_preamble_of_ones_own_or_none(
 def test_every_help_has_an_example(command: Command) -> None:
     for name in ("export", "run", "inspect", "verify", "plan", "demo"):
         assert "Example: tinyaya-export" in command(name, "--help").out
+
+
+def test_a_folder_of_bundles_stands_for_the_one_that_is_fastest_here(
+    command: Command, bundles: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "aya"
+    folder.mkdir()
+    (folder / "first").symlink_to(bundles["onnx"])
+    alone = command("inspect", folder, "--json")
+    assert alone.json["engine"] == "onnx" and alone.err == ""
+    (folder / "second").symlink_to(bundles["executorch"])
+    monkeypatch.setitem(sys.modules, "tinyaya_native", None)
+    said = command("inspect", folder, "--json")
+    assert said.json["engine"] == "onnx"
+    assert f"{folder} holds first, second; {folder}/first is taken" in said.err
+    monkeypatch.setitem(sys.modules, "tinyaya_native", ModuleType("tinyaya_native"))
+    sys.modules["tinyaya_native"].__spec__ = ModuleSpec("tinyaya_native", None)
+    assert command("inspect", folder, "--json").json["engine"] == "executorch"
+    (folder / "third").symlink_to(bundles["executorch"])
+    refused = command("run", folder, "--prompt", "Habari")
+    assert refused.code == 2
+    assert "holds the bundles first, second, third; name one, such as" in refused.err

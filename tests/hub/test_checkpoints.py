@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import NANO
 from tests.hub.conftest import MODEL, User
 from tests.hub.server import Hub
-from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.export.source.checkpoint import Checkpoint, open_checkpoint
 from tinyaya.runtime.hub.ids import HubId, parse_id, read_id
 
 WEIGHTS = "model.safetensors"
@@ -80,8 +82,6 @@ def test_plan_reads_sizes_alone(hub: Hub, user: User, shallow: Checkpoint, shard
 
 def _shard(place: Path) -> None:
     """The same weights in two files with an index."""
-    from safetensors.torch import load_file, save_file
-
     tensors = load_file(place / WEIGHTS)
     names = sorted(tensors)
     shards = {f"model-0000{n}-of-00002.safetensors": names[n - 1 :: 2] for n in (1, 2)}
@@ -155,3 +155,30 @@ def test_ids(text: str, found: HubId | None) -> None:
 
 def test_a_path_is_no_id() -> None:
     assert read_id(Path("org/name")) is None
+
+
+def test_adapters_and_merges_take_ids(hub: Hub, user: User, shallow: Checkpoint) -> None:
+    name = "model.layers.0.self_attn.q_proj"
+    rows, columns = shallow.shapes[f"{name}.weight"]
+    place = hub.repositories.folder / "org/lora"
+    place.mkdir()
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["q_proj"]}
+    (place / "adapter_config.json").write_text(json.dumps(config))
+    (place / "notes.bin").write_bytes(b"not needed")
+    halves = {"A": torch.ones(1, columns), "B": torch.full((rows, 1), 0.25)}
+    tensors = {f"base_model.model.{name}.lora_{half}.weight": x for half, x in halves.items()}
+    save_file(tensors, place / "adapter_model.safetensors")
+    options = ("--recipe", "int8", "--preamble", "none", "--no-verify", "--adapter", "org/lora")
+    result = user("export", MODEL, "--out", "out", *options)
+    assert result.code == 0, result.err
+    assert [row["name"] for row in _manifest(user.home / "out")["adapters"]] == ["org/lora"]
+    assert not hub.asked("GET", "notes.bin")
+
+    again = hub.repositories.folder / "org/again"
+    shutil.copytree(shallow.folder, again)
+    weights = load_file(again / WEIGHTS)
+    save_file({key: 3 * x for key, x in weights.items()}, again / WEIGHTS)
+    merged = user("merge", "both", "--method", "linear", f"{MODEL}:1", "org/again@main:1")
+    assert merged.code == 0, merged.err
+    found = open_checkpoint(user.home / "both")
+    torch.testing.assert_close(found.read(f"{name}.weight"), 2 * weights[f"{name}.weight"])

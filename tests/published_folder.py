@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
+
 Files = dict[str, dict[str, Any]]  # file name -> parsed JSON
 
 _TEMPLATE_FILE = "tokenizer_config.json"
@@ -19,7 +21,7 @@ def _config_of_4(files: Files) -> None:
     config |= {
         "rope_theta": config.pop("rope_parameters")["rope_theta"],
         "torch_dtype": config.pop("dtype", "bfloat16"),
-        "sliding_window_pattern": 4,
+        "sliding_window_pattern": config["layer_types"].index("full_attention") + 1,
         "cache_implementation": "hybrid",
         "use_qk_norm": False,
         "rope_scaling": None,
@@ -30,7 +32,8 @@ def _config_of_4(files: Files) -> None:
 def _config_of_both(files: Files) -> None:
     """Old keys beside new ones."""
     config = files["config.json"]
-    config |= {"sliding_window_pattern": 4, "use_qk_norm": False, "torch_dtype": "bfloat16"}
+    config |= {"use_qk_norm": False, "torch_dtype": "bfloat16"}
+    config["sliding_window_pattern"] = config["layer_types"].index("full_attention") + 1
     config["rope_theta"] = config["rope_parameters"]["rope_theta"]
 
 
@@ -104,6 +107,32 @@ def _truncated(files: Files) -> None:
     }  # fmt: skip
 
 
+def _of_command_r(files: Files) -> None:
+    """The tokenizer of Cohere's other models: every digit for itself."""
+    byte_level = files["tokenizer.json"]["pre_tokenizer"]["pretokenizers"][-1]
+    steps = [{"type": "Digits", "individual_digits": True}, {**byte_level, "use_regex": True}]
+    files["tokenizer.json"] |= {
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
+    }
+
+
+def _without_template(files: Files) -> None:
+    del files[_TEMPLATE_FILE]["chat_template"]
+
+
+def _of_32k(files: Files) -> None:
+    files["config.json"]["max_position_embeddings"] = 32768
+
+
+def _ends_texts(files: Files) -> None:
+    """With EOS, as for training."""
+    post, end = files["tokenizer.json"]["post_processor"], "<EOS_TOKEN>"
+    for form in ("single", "pair"):
+        post[form].append({"SpecialToken": {"id": end, "type_id": 0}})
+    post["special_tokens"][end] = {"id": end, "ids": [3], "tokens": [end]}
+
+
 # Name -> what is changed; each is to give the bundle of the plain folder.
 FORMS: dict[str, tuple[Callable[[Files], None], ...]] = {
     "as Cohere converts": (_config_of_4, _as_cohere_converts, _stops_at_3, _added_decoder),
@@ -114,6 +143,16 @@ FORMS: dict[str, tuple[Callable[[Files], None], ...]] = {
     "template in JSON": (_template_json, _config_of_4, _truncated, _stops_at_3),
 }
 
+# Other models in their forms, whose bundles differ by right.
+MODELS: dict[str, tuple[Callable[[Files], None], ...]] = {
+    "Command R's tokenizer": (_config_of_4, _as_cohere_converts, _of_command_r),
+    "base": (_config_of_4, _as_cohere_converts, _without_template),
+    "base-32K": (_config_of_4, _as_cohere_converts, _without_template, _of_32k, _ends_texts),
+    "thinker": (_config_of_both, _tokenizer_class("CohereTokenizer"), _of_32k, _ends_texts),
+}
+_SHARDED = ("as Cohere converts", "base-32K")  # in two files with an index
+_BIASED = ("base-32K", "thinker")  # with biases that are zero
+
 
 def write_form(plain: Path, folder: Path, form: str, *, linked: bool = False) -> Path:
     """Write the form `form` of the folder `plain`, whose weights are linked.
@@ -123,14 +162,13 @@ def write_form(plain: Path, folder: Path, form: str, *, linked: bool = False) ->
     files: Files = {
         path.name: json.loads(path.read_text(encoding="utf-8")) for path in plain.glob("*.json")
     }
-    for change in FORMS[form]:
+    for change in (FORMS | MODELS)[form]:
         change(files)
     blobs = folder / "blobs" if linked else folder
     target = folder / "snapshots" / ("0" * 40) if linked else folder
     for one in {blobs, target}:
         one.mkdir(parents=True)
-    for path in plain.glob("*.safetensors"):
-        os.link(path, blobs / path.name)
+    _write_weights(plain / "model.safetensors", blobs, form)
     for name, value in files.items():
         text = value["text"] if name.endswith(".jinja") else json.dumps(value, ensure_ascii=False)
         (blobs / name).write_text(text, encoding="utf-8")
@@ -138,3 +176,27 @@ def write_form(plain: Path, folder: Path, form: str, *, linked: bool = False) ->
         for path in blobs.iterdir():
             (target / path.name).symlink_to(Path("..", "..", "blobs", path.name))
     return target
+
+
+def _write_weights(plain: Path, folder: Path, form: str) -> None:
+    if form not in _SHARDED + _BIASED:
+        os.link(plain, folder / plain.name)
+        return
+    tensors = load_file(plain)
+    if form in _BIASED:
+        biased = [name for name in tensors if name.startswith("model.layers.")]
+        biases = {name[: -len("weight")] + "bias": tensors[name][..., 0] * 0 for name in biased}
+        biases |= {
+            name: tensors[name[: -len("bias")] + "weight"] * 0 for name in biases if "norm" in name
+        }
+        tensors |= {name: bias.contiguous() for name, bias in biases.items()}
+    names, half = sorted(tensors), len(tensors) // 2
+    shards = [{name: tensors[name] for name in part} for part in (names[:half], names[half:])]
+    where: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        name = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file(shard, folder / name, {"format": "pt"})
+        where |= dict.fromkeys(shard, name)
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": where}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))

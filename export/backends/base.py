@@ -104,16 +104,16 @@ FOOTPRINTS = {
         resident_share=1.21,
         export_bytes=475_000_000,
         export_share=2.0,
-        layer_seconds=0.5,
-        gb_seconds=50.0,
+        layer_seconds=0.4,
+        gb_seconds=13.0,
     ),
     "executorch": Footprint(
         graph_bytes=64_000,
         engine_bytes=200_000_000,  # the native engine's; with torch 590 MB more
         resident_share=0.94,
         export_bytes=580_000_000,
-        export_share=3.15,
-        layer_seconds=3.0,
-        gb_seconds=80.0,
+        export_share=3.75,
+        layer_seconds=4.5,
+        gb_seconds=21.0,
     ),
 }

@@ -1,5 +1,6 @@
 """Finds the ids that all prompts begin with, and keeps their keys and values in a bundle."""
 
+import gc
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -59,6 +60,7 @@ def ship_preamble(
         return content
     write_draft(folder, content)  # engines open whole bundles
     file = backend.keep_preamble(folder, ids)
+    gc.collect()  # its session, as large as the program, is tied in cycles
     return replace(content, preamble=Preamble(ids=tuple(ids), file=file))
 
 

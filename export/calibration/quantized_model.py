@@ -47,6 +47,7 @@ def build_quantized(
     model = quantize_model(checkpoint, recipe, advance, fitted)
     if "int8" not in recipe.kv.values():
         return model
+    progress.stage("scales of caches")
     if checkpoint.trim:
         golden = golden_tokens(whole.tokenizer.encoder())
     ids = [whole.tokenizer.bos, *(token for row in golden.values() for token in row["ids"])]

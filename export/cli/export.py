@@ -32,6 +32,7 @@ from tinyaya.export.cli.options import (
 from tinyaya.export.cli.quality import within
 from tinyaya.export.options import CalibrationOptions, ExportOptions
 from tinyaya.runtime.errors import OptionError
+from tinyaya.runtime.manifest import CHAT_TEMPLATE_FILE
 
 if TYPE_CHECKING:
     from tinyaya.export.pipeline import ExportedBundle
@@ -108,7 +109,8 @@ def export(
         what = f"{bundle.backend}, {recipe}, {size:,.1f} MB, {_quality(bundle.parity)}"
         print(f"{bundle.path}: {what}")
     print(f"done in {timedelta(seconds=round(time.monotonic() - started))}; next:")
-    print(f'  tinyaya-export run {bundles[-1].path} "Habari ya asubuhi?"')
+    how = "chat {}" if (bundles[0].path / CHAT_TEMPLATE_FILE).exists() else "run {} --prompt TEXT"
+    print(f"  tinyaya-export {how.format(out)}")
 
 
 def merge(

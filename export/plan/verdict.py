@@ -20,8 +20,9 @@ from tinyaya.export.system.proc import available_memory_bytes
 from tinyaya.runtime.errors import OptionError
 
 # Seconds on a machine of this rate, by docs/decisions.md; all scale with the rate.
-_RATE = 85e9  # float32 operations a second in matrix products
-_ROUND_S, _FIT_S = 3.0e-8, 3.7e-6  # a weight
+_RATE = 200e9  # float32 operations a second in matrix products
+_START_S = 4.0
+_READ_S, _ROUND_S, _FIT_S = 0.8e-8, 3.4e-8, 1.6e-6  # a weight
 _PROBED_SIZE, _PROBES = 1024, 3  # of the products that measure a machine's rate
 
 
@@ -101,7 +102,7 @@ def _seconds(
 ) -> float:
     config = export.checkpoint.config
     weights = sum(prod(shape) for shape in tensor_shapes(config).values())
-    seconds = _ROUND_S * weights
+    seconds = _START_S + _ROUND_S * weights
     if export.recipe.calibrated:
         seconds += _calibration_operations(config, export.calibration.tokens) / _RATE
         seconds += _FIT_S * _layer_weights(config) * len(config.layers)
@@ -119,7 +120,7 @@ def _pass_s(export: ResolvedExport) -> float:
     """The model over the tokens of a verification, weights read and made floats."""
     config = export.checkpoint.config
     operations = 2 * probe_length(export.limits, config.window) * _layer_weights(config)
-    return (operations / _RATE + _ROUND_S * _layer_weights(config)) * len(config.layers)
+    return (operations / _RATE + _READ_S * _layer_weights(config)) * len(config.layers)
 
 
 def _layer_weights(config: DecoderConfig) -> int:

@@ -1,8 +1,4 @@
-"""Reads a checkpoint's tokenizer files into the one form that every client reads the same way.
-
-Tiny Aya's tokenizer splits text twice, digits first. ExecuTorch's and onnxruntime-genai's own
-tokenizers get two splits wrong without a warning; one merged split is exact in all of them.
-"""
+"""Reads a checkpoint's tokenizer files, whichever tool wrote them."""
 
 import json
 from collections import Counter
@@ -18,6 +14,7 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers.normalizers import Replace
 
 from tinyaya.export.errors import TokenizerError
+from tinyaya.export.source.client_tokenizer import for_clients
 from tinyaya.export.source.json_file import read_object
 from tinyaya.runtime.manifest import sampling_problem
 from tinyaya.runtime.tokenizer import read_tokenizer
@@ -27,7 +24,6 @@ ADDED_TOKENS_FILE = "added_tokens.json"
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 Encode = Callable[[str], list[int]]
 
-_DIGITS = r"\d{1,3}(?=(?:\d{3})*\b)"
 # Tokens that end an answer although a generation_config may not list them.
 _TURN_ENDS = ("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>")
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token")  # bytes leave nothing unknown
@@ -49,8 +45,8 @@ _CLIENTS_CLASS = "PreTrainedTokenizerFast"
 class Tokenizer:
     """What a bundle needs of a tokenizer.
 
-    original: `tokenizer.json` as it was found, its truth. definition: in merged form. config:
-    `tokenizer_config.json` for clients.
+    original: `tokenizer.json` as it was found, its truth. definition: for clients. config:
+    `tokenizer_config.json` for them.
     unused: half-open ranges of table rows that no token has, never to be sampled. sampling: the
     checkpoint's defaults. notes: what was left out, for the user to know.
     """
@@ -91,7 +87,7 @@ class Tokenizer:
         return replace(
             self,
             original=original,
-            definition=_merged(original),
+            definition=for_clients(original),
             bos=new[self.bos],
             pad=new[self.pad],
             stop=tuple(sorted(new[id_] for id_ in self.stop)),
@@ -126,7 +122,7 @@ def open_tokenizer(
     outside = sorted({*named, *pad} - {*_in_table([*named, *pad], vocab_size)})
     return Tokenizer(
         original=definition,
-        definition=_merged(definition),
+        definition=for_clients(definition),
         config=_clients_config(files),
         chat_template=_chat_template(folder, files),
         bos=bos[0],
@@ -339,32 +335,6 @@ def _number(generation: Mapping[str, Any], key: str, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise TokenizerError(f"generation_config.json says {key} = {value!r}; expected a number")
     return type(default)(value)
-
-
-def _merged(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """The definition with its two splits merged into one; any other form is left as it is.
-
-    A run of spaces before digits must stay whole, because the first split had cut it off there.
-    """
-    steps = (definition.get("pre_tokenizer") or {}).get("pretokenizers") or []
-    if not _splits_digits_first(steps):
-        return dict(definition)
-    second = steps[1]["pattern"]["Regex"]
-    split = {**steps[1], "pattern": {"Regex": rf"{_DIGITS}|\s+(?=\d)|{second}"}}
-    return {
-        **definition,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, *steps[2:]]},
-    }
-
-
-def _splits_digits_first(steps: Sequence[Mapping[str, Any]]) -> bool:
-    splits = [step for step in steps[:2] if step.get("type") == "Split"]
-    return (
-        len(splits) == 2
-        and splits[0].get("pattern") == {"Regex": _DIGITS}
-        and "Regex" in (splits[1].get("pattern") or {})
-        and all(split.get("behavior") == "Isolated" and not split.get("invert") for split in splits)
-    )
 
 
 def _library(path: Path, definition: Mapping[str, Any]) -> HuggingFaceTokenizer:

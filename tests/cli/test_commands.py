@@ -160,9 +160,13 @@ def test_plan_is_near_what_export_writes(
 
 def test_export_writes_a_bundle_that_runs(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    result = command("export", NANO, "--out", out, "--recipe", "int8", "--context", 256, "--json")
+    options = ("--recipe", "int8", "--context", 256)
+    result = command("export", NANO, "--out", out, *options, "--json")
     assert result.code == 0
     assert result.json[0]["parity"]["kl_to_quantized"] < 1e-6
+    said = command("export", NANO, "--out", out, *options, "--force").out.splitlines()
+    assert said[0].startswith(f"{out}: onnx, int8, ") and "as good as the original" in said[0]
+    assert said[1].startswith("done in 0:00:") and said[2] == f"  tinyaya-export chat {out}"
     assert command("run", out, "--prompt", PROMPT, "--max-tokens", 3).code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 

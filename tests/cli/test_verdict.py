@@ -51,11 +51,11 @@ def test_time_grows_with_the_work_and_on_slower_machines(
         rows = {name: find_backend(name) for name in backends}
         return judge_export(export, rows, Path("out")).seconds
 
-    monkeypatch.setattr(verdict, "machine_rate", lambda: 85e9)
+    monkeypatch.setattr(verdict, "machine_rate", lambda: 200e9)
     alone = seconds("onnx")
     assert alone < seconds("onnx", calibrate=True)
     assert seconds("onnx", verify=False) < alone < seconds("onnx", "executorch")
-    monkeypatch.setattr(verdict, "machine_rate", lambda: 17e9)
+    monkeypatch.setattr(verdict, "machine_rate", lambda: 40e9)
     assert seconds("onnx") == pytest.approx(5 * alone)
 
 

@@ -12,9 +12,10 @@ demo: $(VENV)/installed
 
 test: check parallel serial
 
-# A worker a core, each of one thread; then alone what measures time, serves or kills processes.
+# A worker a core and one more, for tests that wait, each of one thread; then alone what measures time, serves or kills
+# processes.
 parallel: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not serial and not thorough" --numprocesses auto --dist loadfile --durations 30
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not serial and not thorough" --numprocesses $$(($$(nproc) + 1)) --dist loadfile --durations 30
 
 serial: $(VENV)/installed
 	$(BIN)/python -m pytest -m "serial and not thorough"

@@ -124,9 +124,14 @@ def print_sensitivity(report: "Sensitivity") -> None:
         table.add_row(name, *(f"{fmean(group[option]) * 1000:.4f}" for option in options))
     console.print(table)
     recall = report.recall_past_window
+    ratio = report.global_to_window
+    lost = (
+        f"a global layer loses {ratio:.2f} times what the window layers beside it lose"
+        if ratio is not None
+        else "no global layer lies beside a window layer"
+    )
     console.print(
-        f"a global layer loses {report.global_to_window:.2f} times what the window layers beside "
-        f"it lose ({report.languages} languages, {report.tokens} tokens each); losses past the "
+        f"{lost} ({report.languages} languages, {report.tokens} tokens each); losses past the "
         "window not available: the model recalls "
         + ("no facts that could be asked" if recall is None else f"{recall:.0%} of facts"),
         highlight=False,

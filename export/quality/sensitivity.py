@@ -62,7 +62,7 @@ class Sensitivity:
     losses: tuple[Loss, ...]
     languages: int
     tokens: int
-    global_to_window: float
+    global_to_window: float | None
     recall_past_window: float | None
     losses_past_window: None = None
 
@@ -220,8 +220,11 @@ def _grams(math: LayerMath, hidden: Sequence[Tensor], inner: Sequence[Tensor]) -
     }
 
 
-def global_to_window(losses: Sequence[Loss], option: str = SHOWN_OPTION) -> float:
-    """How much more a global layer loses than the window layers beside it, as a mean ratio."""
+def global_to_window(losses: Sequence[Loss], option: str = SHOWN_OPTION) -> float | None:
+    """How much more a global layer loses than the window layers beside it, as a mean ratio.
+
+    None where no global layer lies beside a window layer.
+    """
     by_layer: dict[int, float] = {}
     kinds = {row.layer: row.kind for row in losses}
     for row in losses:
@@ -232,4 +235,4 @@ def global_to_window(losses: Sequence[Loss], option: str = SHOWN_OPTION) -> floa
         beside = [by_layer[n] for n in (layer - 1, layer + 1) if kinds.get(n) is LayerKind.WINDOW]
         if kind is LayerKind.GLOBAL and beside:
             ratios.append(by_layer[layer] / fmean(beside))
-    return fmean(ratios)
+    return fmean(ratios) if ratios else None

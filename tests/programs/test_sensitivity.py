@@ -185,6 +185,7 @@ def test_answer_about_global_layers() -> None:
     window, whole = LayerKind.WINDOW, LayerKind.GLOBAL
     rows = [row(2, window, 1.0), row(3, whole, 3.0), row(4, window, 2.0)]
     assert global_to_window(rows) == pytest.approx(2.0)
+    assert global_to_window(rows[:1]) is None  # one layer, or none that has a window
 
 
 def test_heat_map_is_a_picture(losses: list[Loss], tmp_path: Path) -> None:

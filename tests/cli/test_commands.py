@@ -14,6 +14,8 @@ import pytest
 from tests.cli.conftest import Command
 from tests.conftest import NANO
 from tinyaya.export.backends import BACKENDS
+from tinyaya.export.pipeline import ExportedBundle
+from tinyaya.export.proof.parity import Parity
 
 PROMPT = "All human beings are born free"
 
@@ -160,15 +162,44 @@ def test_plan_is_near_what_export_writes(
 
 def test_export_writes_a_bundle_that_runs(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    options = ("--recipe", "int8", "--context", 256)
-    result = command("export", NANO, "--out", out, *options, "--json")
+    result = command("export", NANO, "--out", out, "--recipe", "int8", "--context", 256, "--json")
     assert result.code == 0
     assert result.json[0]["parity"]["kl_to_quantized"] < 1e-6
-    said = command("export", NANO, "--out", out, *options, "--force").out.splitlines()
-    assert said[0].startswith(f"{out}: onnx, int8, ") and "as good as the original" in said[0]
-    assert said[1].startswith("done in 0:00:") and said[2] == f"  tinyaya-export chat {out}"
     assert command("run", out, "--prompt", PROMPT, "--max-tokens", 3).code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("kl", "words"),
+    [(0.001, "as good as"), (0.05, "close to"), (0.1, "weaker than"), (1.0, "far from")],
+)
+def test_export_ends_with_words_and_the_next_step(
+    command: Command,
+    bundles: Mapping[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    kl: float,
+    words: str,
+) -> None:
+    parity = Parity(
+        positions=3,
+        past_window=True,
+        kl_to_quantized=0.0,
+        kl_of_recipe=kl,
+        kl_to_fp32=kl,
+        top1_agreement=0.9,
+    )
+    made = [
+        ExportedBundle(backend=name, path=path, parity=parity, model=None)  # type: ignore[arg-type]
+        for name, path in bundles.items()
+    ]
+    monkeypatch.setattr("tinyaya.export.pipeline.export_bundle", lambda *arguments: made)
+    said = command("export", NANO, "--out", "aya", "--backend", "both").out.splitlines()
+    for line, bundle in zip(said[:2], made, strict=True):
+        assert line.startswith(f"{bundle.path}: {bundle.backend}, int4, ")
+        assert line.endswith(
+            f"verified: {words} the original (KL to fp32 {kl:.2e}, 90% same top-1)"
+        )
+    assert said[2].startswith("done in 0:00:0") and said[3:] == ["  tinyaya-export chat aya"]
 
 
 @pytest.mark.parametrize("value", ["@text", "none"])

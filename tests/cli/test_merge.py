@@ -66,7 +66,7 @@ def test_a_merge_is_exported_like_any_checkpoint(
         (["--config", "method.yaml"], "mergekit refuses it: Unimplemented merge method no"),
         (["--config", "weight.yaml"], "Missing required parameter weight"),
         (["--config", "dtype.yaml"], "dtype is 'int8'"),
-        (["--config", "lora.yaml"], "expected a whole checkpoint's folder"),
+        (["--config", "lora.yaml"], "expected a whole checkpoint: a folder without"),
         (["--config", "donor.yaml"], "tokenizer_source is absent"),
     ],
 )  # fmt: skip

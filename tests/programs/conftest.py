@@ -23,6 +23,7 @@ from tinyaya.export.bundle.write import (
 from tinyaya.export.calibration.quantized_model import build_quantized
 from tinyaya.export.options import Limits
 from tinyaya.export.source.checkpoint import Checkpoint
+from tinyaya.export.system.allocator import rare_collections
 from tinyaya.quantize.recipe import Recipe, find_recipe
 from tinyaya.runtime import Session, open_bundle
 
@@ -85,7 +86,8 @@ def write_bundle(
     golden = golden_tokens(checkpoint.tokenizer.encoder())
     model = build_quantized(checkpoint, recipe, golden)
     traced = trace_model(model, LIMITS, backend, len(preamble))
-    program = backend.lower(traced, checkpoint.tokenizer)
+    with rare_collections():
+        program = backend.lower(traced, checkpoint.tokenizer)
     program.write(folder)
     content = BundleContent(
         engine=program.engine,

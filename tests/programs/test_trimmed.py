@@ -21,24 +21,27 @@ LANGUAGES = ("hi",)  # 1,513 tokens: an odd number, which kernels sum in another
 PROMPT = "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता प्राप्त है। " * 8
 CODE = "for (int i = 0; i < 10; i++) { x[i] = i * 2; }\n" * 6
 RECIPES = ("int4",)
-LAYERS = 4
+LAYERS = (2, 3)
 Folders = Mapping[tuple[str, str, str], Path]
 Trimmed = Mapping[tuple[str, str], Path]
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lower four layers of nano: a window's and a global one, with the whole vocabulary."""
+    """Two layers of nano, a window's and a global one, with the whole vocabulary."""
     folder = tmp_path_factory.mktemp("half")
     for path in NANO.glob("*.json"):
         shutil.copy(path, folder)
     config = json.loads((NANO / "config.json").read_text())
-    config |= {"num_hidden_layers": LAYERS, "layer_types": config["layer_types"][:LAYERS]}
+    config |= {"num_hidden_layers": 2, "layer_types": [config["layer_types"][i] for i in LAYERS]}
     (folder / "config.json").write_text(json.dumps(config))
     tensors = load_file(NANO / "model.safetensors")
-    upper = tuple(f"model.layers.{layer}." for layer in range(LAYERS, LAYERS * 2))
-    lower = {name: value for name, value in tensors.items() if not name.startswith(upper)}
-    save_file(lower, folder / "model.safetensors")
+    kept = {name: value for name, value in tensors.items() if ".layers." not in name}
+    for new, old in enumerate(LAYERS):
+        prefix = f"model.layers.{old}."
+        own = {name for name in tensors if name.startswith(prefix)}
+        kept |= {f"model.layers.{new}.{name[len(prefix) :]}": tensors[name] for name in own}
+    save_file(kept, folder / "model.safetensors")
     return folder
 
 
@@ -191,6 +194,6 @@ def test_evaluation_says_what_the_trim_costs(trimmed: Trimmed, source: Path) -> 
     assert quality.trim and quality.trim.keys() == set(LANGUAGES)
     for row in quality.trim.values():
         assert row.growth == 0 and row.tokens > 1000
-        assert 0.001 < row.dropped_mass < 0.2
+        assert 0.001 < row.dropped_mass < 0.5  # two layers leave much to other languages
     assert quality.as_json()["trim"]["hi"]["growth"] == 0
     assert quality.short()["most_token_growth"] == 0

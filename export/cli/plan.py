@@ -141,7 +141,7 @@ def _plan_checkpoint(
     from tinyaya.export.backends import BACKENDS, find_backend
     from tinyaya.export.bundle.resolve import resolve_export
     from tinyaya.export.plan.estimate import device_needs, plan_export
-    from tinyaya.export.plan.verdict import judge_export
+    from tinyaya.export.plan.verdict import export_seconds, judge_export
     from tinyaya.export.system.progress_bar import shown_progress
     from tinyaya.export.vocabulary.choose import open_for_export
 
@@ -153,12 +153,15 @@ def _plan_checkpoint(
     backends = {name: find_backend(name) for name in names}
     plans = {name: plan_export(planned, backend) for name, backend in backends.items()}
     needs = {name: device_needs(plan, planned) for name, plan in plans.items()}
-    verdict = judge_export(planned, backends, Path("aya"))
+    verdict, seconds = (
+        judge_export(planned, backends, Path("aya")),
+        export_seconds(planned, backends),
+    )
     if as_json:
         found = {name: asdict(plans[name]) | prediction_json(device, needs[name]) for name in names}
-        said = {"fits": verdict.fits, **asdict(verdict)}
+        said = {"fits": verdict.fits, "seconds": seconds, **asdict(verdict)}
         return print_json((found if backend == "both" else found[backend]) | {"verdict": said})
-    print(verdict)
+    print(verdict.told(seconds))
     for name, plan in plans.items():
         print(f"{name}, {options.recipe}, context {limits.context}, chunk {limits.chunk}:")
         print_sizes(asdict(plan))

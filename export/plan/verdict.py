@@ -14,7 +14,7 @@ from tinyaya.export.backends.base import Backend
 from tinyaya.export.bundle.resolve import ResolvedExport
 from tinyaya.export.decoder.config import DecoderConfig
 from tinyaya.export.decoder.model import tensor_shapes
-from tinyaya.export.plan.estimate import Plan, plan_export
+from tinyaya.export.plan.estimate import plan_export, weights_bytes
 from tinyaya.export.proof.probe import probe_length
 from tinyaya.export.system.proc import available_memory_bytes
 from tinyaya.runtime.errors import OptionError
@@ -28,9 +28,8 @@ _PROBED_SIZE, _PROBES = 1024, 3  # of the products that measure a machine's rate
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What an export needs, and what is there; seconds: estimated for this machine."""
+    """What an export needs, and what is there."""
 
-    seconds: float
     memory_bytes: int
     memory_available_bytes: int
     disk_bytes: int
@@ -44,10 +43,10 @@ class Verdict:
             and self.disk_bytes <= self.disk_free_bytes
         )
 
-    def __str__(self) -> str:
-        """One line for people."""
+    def told(self, seconds: float) -> str:
+        """One line for people; seconds: as `export_seconds` estimates them."""
         return (
-            f"{'fits' if self.fits else 'does not fit'}: {about(self.seconds)}, "
+            f"{'fits' if self.fits else 'does not fit'}: {about(seconds)}, "
             f"{_gb(self.memory_bytes)} of memory ({_gb(self.memory_available_bytes)} available), "
             f"{_gb(self.disk_bytes)} of disk ({_gb(self.disk_free_bytes)} free)"
         )
@@ -55,12 +54,11 @@ class Verdict:
 
 def judge_export(export: ResolvedExport, backends: Mapping[str, Backend], target: Path) -> Verdict:
     """The verdict on one export to all `backends`, whose bundles go to `target`."""
-    plans = {name: plan_export(export, backend) for name, backend in backends.items()}
+    plans = [plan_export(export, backend) for backend in backends.values()]
     return Verdict(
-        seconds=_seconds(export, backends, plans),
-        memory_bytes=max(plan.export_peak_bytes for plan in plans.values()),
+        memory_bytes=max(plan.export_peak_bytes for plan in plans),
         memory_available_bytes=available_memory_bytes(),
-        disk_bytes=sum(plan.export_disk_bytes for plan in plans.values()),
+        disk_bytes=sum(plan.export_disk_bytes for plan in plans),
         disk_free_bytes=shutil.disk_usage(_existing(target)).free,
     )
 
@@ -86,7 +84,8 @@ def about(seconds: float) -> str:
         if seconds >= 1.5 * length:
             count = seconds / length
             return f"about {count:.1f} {unit}" if count < 3 else f"about {count:.0f} {unit}"
-    return f"about {max(round(seconds), 1)} seconds"
+    count = max(round(seconds), 1)
+    return f"about {count} second{'s' if count > 1 else ''}"
 
 
 def _existing(target: Path) -> Path:
@@ -97,9 +96,8 @@ def _gb(count: int) -> str:
     return f"{count / 1e9:.2f} GB"
 
 
-def _seconds(
-    export: ResolvedExport, backends: Mapping[str, Backend], plans: Mapping[str, Plan]
-) -> float:
+def export_seconds(export: ResolvedExport, backends: Mapping[str, Backend]) -> float:
+    """About how long one export to all `backends` takes on this machine."""
     config = export.checkpoint.config
     weights = sum(prod(shape) for shape in tensor_shapes(config).values())
     seconds = _START_S + _ROUND_S * weights
@@ -108,10 +106,11 @@ def _seconds(
         seconds += _FIT_S * _layer_weights(config) * len(config.layers)
     if export.verify:  # the unquantized model; the quantized one is among a backend's seconds
         seconds += _pass_s(export)
-    for name, backend in backends.items():
-        footprint, plan = backend.footprint, plans[name]
+    for backend in backends.values():
+        footprint = backend.footprint
+        stored_bytes = weights_bytes(config, export.recipe, backend)
         seconds += footprint.layer_seconds * len(config.layers)
-        seconds += footprint.gb_seconds * plan.weights_bytes / 1e9
+        seconds += footprint.gb_seconds * stored_bytes / 1e9
         seconds += _pass_s(export) if export.verify else 0
     return seconds * _RATE / machine_rate()
 

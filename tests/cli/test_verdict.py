@@ -1,7 +1,6 @@
 """What `plan` begins with: whether an export fits, and how long it takes."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from tinyaya.export.backends import find_backend
 from tinyaya.export.bundle.resolve import resolve_export
 from tinyaya.export.options import ExportOptions
 from tinyaya.export.plan import verdict
-from tinyaya.export.plan.verdict import Verdict, about, judge_export
+from tinyaya.export.plan.verdict import Verdict, about, export_seconds
 from tinyaya.export.source.checkpoint import Checkpoint
 
 
@@ -23,7 +22,7 @@ def test_it_comes_first(command: Command) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.2, "about 1 seconds"), (80, "about 80 seconds"), (100, "about 1.7 minutes"),
+    [(0.2, "about 1 second"), (80, "about 80 seconds"), (100, "about 1.7 minutes"),
      (360, "about 6 minutes"), (36_000, "about 10 hours")],
 )  # fmt: skip
 def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
@@ -33,14 +32,13 @@ def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> No
 @pytest.mark.parametrize("lacking", ["memory_available_bytes", "disk_free_bytes"])
 def test_what_does_not_fit_says_so(lacking: str) -> None:
     enough = Verdict(
-        seconds=1,
         memory_bytes=10,
         memory_available_bytes=10,
         disk_bytes=10,
         disk_free_bytes=10,
     )
     assert enough.fits
-    assert str(replace(enough, **{lacking: 9})).startswith("does not fit: ")
+    assert replace(enough, **{lacking: 9}).told(1).startswith("does not fit: about 1 second, ")
 
 
 def test_time_grows_with_the_work_and_on_slower_machines(
@@ -49,7 +47,7 @@ def test_time_grows_with_the_work_and_on_slower_machines(
     def seconds(*backends: str, **changed: object) -> float:
         export = resolve_export(nano, replace(ExportOptions(calibrate=False), **changed))
         rows = {name: find_backend(name) for name in backends}
-        return judge_export(export, rows, Path("out")).seconds
+        return export_seconds(export, rows)
 
     monkeypatch.setattr(verdict, "machine_rate", lambda: 200e9)
     alone = seconds("onnx")
